@@ -1,0 +1,192 @@
+/**
+ * Every swappable interface of gridvc, on one page. Each comment says what may be repeated, what
+ * "not there" returns and which deadline holds. All failures are GridErrors.
+ * `signal` ends the work early: the call then rejects with `interrupted` and leaves nothing running.
+ */
+import type { ClusterRequest, RawRequest } from './domain/request.js';
+import type { Layer, PackageTiming, Resolution } from './domain/image.js';
+import type { NodeDefinition, NodeId, NodeStatus, PartSpec } from './domain/node.js';
+import type { PlannedStage, SitePlan, Stage } from './domain/plan.js';
+import type { ClusterState } from './domain/lifecycle.js';
+import type { AccessView, Caller, ClusterView, EventView, PlanView, SiteSnapshot, SiteState, SiteView } from './domain/views.js';
+
+// ---------------------------------------------------------------- machines
+
+/** The finished run of a command: a value, not an exception. */
+export interface CommandResult {
+  readonly argv: readonly string[];
+  /** Exit code, or undefined if a signal or a deadline ended it. */
+  readonly code: number | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly seconds: number;
+  /** "" on success, else one line for a person: what ran, where, how it ended, last line of stderr. */
+  readonly reason: string;
+}
+
+export interface RunOptions {
+  readonly input?: string | Uint8Array | AsyncIterable<Uint8Array>;
+  /** Default 60. TERM at the deadline, KILL of the process group 2 s later. */
+  readonly seconds?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Reaches one compute host. `run` never throws for a non-zero exit; it throws `unavailable` if the host cannot be reached. */
+export interface NodeTransport {
+  readonly host: string;
+  /** argv only; a transport that needs a shell (ssh) quotes each word itself. LC_ALL=C, PATH fixed. */
+  run(argv: readonly string[], options?: RunOptions): Promise<CommandResult>;
+  /** Streams a local file to an absolute path on the host: written beside it, fsynced, renamed. Repeatable. */
+  putFile(local: string, remote: string, options?: { mode?: number; signal?: AbortSignal }): Promise<{ bytes: number }>;
+  close(): Promise<void>;
+}
+
+export interface HostCheck {
+  readonly ok: boolean;
+  /** One line each: what is missing and the command that mends it. */
+  readonly problems: readonly string[];
+  readonly memory: number; // MiB
+  readonly disk: number; // MiB free where node disks live
+  readonly vcpus: number;
+}
+
+/** Runs nodes on one host. Every call may be repeated after a crash and then does only what is left to do. */
+export interface HypervisorDriver {
+  readonly kind: string;
+  check(): Promise<HostCheck>;
+  /** Every node of ours on this host, whichever cluster, also half-made ones (state `defined`). */
+  list(): Promise<readonly NodeStatus[]>;
+  /** Writes the node's disk and context. Defining again replaces what was there, unless it runs. */
+  define(node: NodeDefinition): Promise<void>;
+  /** Starts a defined node; a running one is left alone. `not-found` if it was never defined. */
+  start(id: NodeId): Promise<void>;
+  /** TERM, then KILL after `graceSeconds` (default 2). A node that does not run is left alone. */
+  stop(id: NodeId, graceSeconds?: number): Promise<void>;
+  /** Stops it and releases all it had: disk, mounts, namespace, links, cgroup. Unknown node: nothing happens. */
+  remove(id: NodeId): Promise<void>;
+}
+
+/** Optional: a driver that can show why a node did not come up. */
+export interface ConsoleReader {
+  /** Last lines of the node's console log, "" if there is none. */
+  console(id: NodeId): Promise<string>;
+}
+
+/** Brings layers to hosts. A layer that a host has is not sent again. */
+export interface Distributor {
+  /** Returns bytes really sent. On return every host has every layer, whole (digest checked by the receiver). */
+  distribute(layers: readonly Layer[], hosts: readonly NodeTransport[], signal?: AbortSignal): Promise<{ bytes: number }>;
+}
+
+// ---------------------------------------------------------------- images
+
+/** Debian packages as real apt sees them, for the site's sources. */
+export interface Catalogue {
+  /** Refreshes the lists if they are older than `maxAgeSeconds`. */
+  update(os: string, maxAgeSeconds: number, signal?: AbortSignal): Promise<void>;
+  /**
+   * Closure of `asked` on top of the base layer.
+   * Refuses with bad-request: unknown package (hint: near names), conflicting packages (apt's own words).
+   */
+  resolve(os: string, base: BaseImage, asked: readonly string[], signal?: AbortSignal): Promise<Resolution>;
+  releases(): readonly string[];
+}
+
+export interface BaseImage extends Layer {
+  readonly os: string;
+}
+
+/** Progress of a build, for events: the stage that now runs and a line for people. */
+export type BuildProgress = (stage: Stage, text: string) => void;
+
+export interface BuiltDelta {
+  readonly layer: Layer;
+  readonly stages: readonly MeasuredStage[];
+  readonly packages: readonly PackageTiming[];
+}
+
+export interface MeasuredStage {
+  readonly stage: Stage;
+  readonly seconds: number;
+  readonly bytes: number;
+  readonly items: number;
+}
+
+/** Makes layers. A failed or interrupted build leaves no mount, process, namespace or half layer. */
+export interface ImageBuilder {
+  base(os: string, options: { signal: AbortSignal; progress: BuildProgress }): Promise<{ layer: BaseImage; stages: readonly MeasuredStage[] }>;
+  /** Installs resolution.packages over `base` with real apt and dpkg. `build-failed` names the package and shows the log's tail. */
+  delta(resolution: Resolution, base: BaseImage, options: { signal: AbortSignal; progress: BuildProgress }): Promise<BuiltDelta>;
+  /** Absolute path of a layer file on the head. */
+  path(digest: string): string;
+  /** True if the layer file is there and whole. */
+  has(digest: string): Promise<boolean>;
+  remove(digest: string): Promise<void>;
+}
+
+// ---------------------------------------------------------------- services (the three WSDLs)
+
+/** wsdl/cluster.wsdl. Another owner's cluster id answers exactly as one that does not exist. */
+export interface ClusterService {
+  plan(caller: Caller, request: RawRequest): Promise<PlanView>;
+  /** The same key with the same request returns the same cluster; with another one: `conflict`. */
+  createCluster(caller: Caller, key: string, request: RawRequest): Promise<ClusterView>;
+  getCluster(caller: Caller, id: string): Promise<ClusterView>;
+  listClusters(caller: Caller): Promise<readonly ClusterView[]>;
+  /** Long poll: returns at once if there are events after `after`, else when one comes or after `seconds` (at most 60) with none. */
+  awaitEvents(caller: Caller, id: string, after: number, seconds: number): Promise<readonly EventView[]>;
+  /** New end of the lease = now + minutes. */
+  extendLifetime(caller: Caller, id: string, minutes: number): Promise<ClusterView>;
+  /** Returns at once, state `destroying`; repeatable. */
+  destroyCluster(caller: Caller, id: string): Promise<ClusterView>;
+  /** A fresh overlay certificate for the caller each time; wrong-state unless ready. */
+  getAccess(caller: Caller, id: string): Promise<AccessView>;
+}
+
+/** wsdl/site.wsdl. All but listSites need the role site-admin or grid-admin. */
+export interface SiteService {
+  /** Registers or updates; the head at `url` must answer with this subject, and serve this name. */
+  registerSite(caller: Caller, site: { name: string; url: string; subject: string }): Promise<SiteView>;
+  setSiteState(caller: Caller, name: string, state: SiteState): Promise<SiteView>;
+  listSites(caller: Caller): Promise<readonly SiteView[]>;
+  /** Refused (`wrong-state`) while clusters have nodes there. */
+  unregisterSite(caller: Caller, name: string): Promise<void>;
+}
+
+export interface PartView {
+  readonly cluster: string;
+  readonly state: ClusterState;
+  readonly reason?: string;
+  readonly plan: SitePlan;
+  readonly measured: readonly MeasuredStage[];
+  readonly nodes: readonly PartNodeView[];
+}
+
+export interface PartNodeView {
+  readonly name: string;
+  readonly host: string;
+  readonly state: 'planned' | 'running' | 'failed' | 'gone';
+  readonly reason?: string;
+}
+
+/** wsdl/head.wsdl: gatekeeper -> head. The part's key is its cluster id. */
+export interface HeadService {
+  snapshot(): Promise<SiteSnapshot>;
+  /** Checks packages and bundles for real and predicts each stage. Changes nothing. */
+  plan(request: Pick<ClusterRequest, 'memory' | 'disk' | 'vcpus' | 'os' | 'packages' | 'bundles'>, nodes: number): Promise<SitePlan>;
+  /** Idempotent by spec.cluster. Returns once the part is stored; the bring-up goes on by itself. */
+  createPart(spec: PartSpec): Promise<PartView>;
+  getPart(cluster: string): Promise<PartView>;
+  /** Long poll like awaitEvents. */
+  awaitPartEvents(cluster: string, after: number, seconds: number): Promise<readonly EventView[]>;
+  /** The gatekeeper's verdict: stages join and verify measured, nodes verified; the part becomes `ready`. */
+  confirmPart(cluster: string, stages: readonly MeasuredStage[], readyNodes: readonly string[]): Promise<PartView>;
+  extendPart(cluster: string, expires: number): Promise<PartView>;
+  /** Returns at once; repeatable; an unknown part is `destroyed`. */
+  destroyPart(cluster: string): Promise<PartView>;
+}
+
+/** Predicts and learns (src/domain/estimate.ts); kept behind a port since the models are many. */
+export interface Estimator {
+  predict(resolution: Resolution, image: { base: boolean; delta: boolean }, nodes: number, hosts: number): Promise<readonly PlannedStage[]>;
+}
