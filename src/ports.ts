@@ -143,6 +143,26 @@ export interface ClusterService {
   getAccess(caller: Caller, id: string): Promise<AccessView>;
 }
 
+/** Delegation (cluster.wsdl): the gatekeeper keeps a proxy of the caller, to know how long it may act for them. */
+export interface DelegationService {
+  /** A fresh EC P-256 key stays here (0600); the caller signs the PKCS#10 request (PEM). */
+  requestDelegation(caller: Caller): Promise<{ id: string; request: string }>;
+  /** PEM chain, new proxy first. Refused unless it validates, fits the key and names the caller. Replaces an earlier one. */
+  putDelegation(caller: Caller, id: string, chain: string): Promise<{ notAfter: string }>;
+}
+
+/** Files sent before the request, by HTTPS PUT /files; an upload belongs to its owner and dies after a day if unused. */
+export interface UploadStore {
+  put(caller: Caller, body: AsyncIterable<Uint8Array>): Promise<{ id: string; bytes: number; sha256: string }>;
+  /** not-found for another owner's upload as for none. */
+  read(owner: string, id: string): Promise<Uint8Array>;
+}
+
+/** A byte stream to port 22 of a node over the overlay, for `gridvc ssh`. */
+export interface NodeDialer {
+  dial(caller: Caller, cluster: string, node: string): Promise<import('node:stream').Duplex>;
+}
+
 /** wsdl/site.wsdl. All but listSites need the role site-admin or grid-admin. */
 export interface SiteService {
   /** Registers or updates; the head at `url` must answer with this subject, and serve this name. */
