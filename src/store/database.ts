@@ -1,0 +1,156 @@
+/**
+ * The only importer of `pg`. A Database runs named queries of one query file in one schema.
+ * Opening migrates the schema first (migrate.ts). Queries are prepared once per connection.
+ */
+import pg from 'pg';
+import { GridError } from '../domain/error.js';
+import { migrate } from './migrate.js';
+import { loadQueries } from './queries.js';
+
+pg.types.setTypeParser(20, Number); // int8: ours are counters and bytes, below 2^53
+
+export interface Database {
+  /** All rows of a named query. */
+  rows<T>(query: string, ...parameters: unknown[]): Promise<T[]>;
+  /** The first row, or undefined. */
+  row<T>(query: string, ...parameters: unknown[]): Promise<T | undefined>;
+  /** One transaction: committed when `work` resolves, rolled back when it rejects. */
+  transaction<T>(work: (tx: Database) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  /** postgresql://... ; a database that does not exist yet is created. */
+  readonly url: string;
+  readonly schema: string;
+  /** Directory of NNNN-name.sql files. */
+  readonly migrations: string;
+  /** Query file. */
+  readonly queries: string;
+  readonly connections?: number;
+}
+
+/** Opens, creates the database if it is missing, and migrates. `unavailable` if the server does not answer. */
+export async function openDatabase(options: DatabaseOptions): Promise<Database> {
+  const queries = loadQueries(options.queries);
+  await createIfMissing(options.url);
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: options.connections ?? 8,
+    options: `-c search_path=${options.schema}`,
+    application_name: `gridvc-${options.schema}`,
+    idleTimeoutMillis: 30_000,
+    connectionTimeoutMillis: 10_000,
+  });
+  pool.on('error', () => {}); // an idle connection died; the next query gets a new one or says why not
+  try {
+    await migrate(pool, options.schema, options.migrations);
+  } catch (error) {
+    await pool.end();
+    throw describe(error, options.url);
+  }
+  return new PooledDatabase(pool, queries);
+}
+
+/** True if `error` says that a unique constraint refused the row. */
+export function isUniqueViolation(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === '23505';
+}
+
+type Queryable = { query(config: { name: string; text: string; values: unknown[] }): Promise<{ rows: unknown[] }> };
+
+class BoundDatabase {
+  constructor(
+    private readonly target: Queryable,
+    protected readonly queries: ReadonlyMap<string, string>,
+  ) {}
+
+  async rows<T>(query: string, ...parameters: unknown[]): Promise<T[]> {
+    const text = this.queries.get(query);
+    if (text === undefined) throw new Error(`no query named ${query}`);
+    try {
+      return (await this.target.query({ name: query, text, values: parameters })).rows as T[];
+    } catch (error) {
+      throw describe(error, query);
+    }
+  }
+
+  async row<T>(query: string, ...parameters: unknown[]): Promise<T | undefined> {
+    return (await this.rows<T>(query, ...parameters))[0];
+  }
+}
+
+class PooledDatabase extends BoundDatabase implements Database {
+  constructor(
+    private readonly pool: pg.Pool,
+    queries: ReadonlyMap<string, string>,
+  ) {
+    super(pool, queries);
+  }
+
+  async transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> {
+    const client = await this.pool.connect().catch((error: unknown) => {
+      throw describe(error, 'begin');
+    });
+    let broken = false;
+    try {
+      await client.query('begin');
+      const result = await work(new TransactionDatabase(client, this.queries));
+      await client.query('commit');
+      return result;
+    } catch (error) {
+      await client.query('rollback').catch(() => (broken = true));
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  close(): Promise<void> {
+    return this.pool.end();
+  }
+}
+
+class TransactionDatabase extends BoundDatabase implements Database {
+  transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> {
+    return work(this); // one transaction, one fate
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+async function createIfMissing(url: string): Promise<void> {
+  const probe = new pg.Client({ connectionString: url });
+  try {
+    await probe.connect();
+  } catch (error) {
+    if (!(error instanceof pg.DatabaseError && error.code === '3D000')) throw describe(error, url);
+    const name = new URL(url).pathname.slice(1);
+    const admin = new URL(url);
+    admin.pathname = '/postgres';
+    const client = new pg.Client({ connectionString: admin.href });
+    await client.connect();
+    try {
+      await client.query(`create database ${pg.escapeIdentifier(name)}`);
+    } catch (race) {
+      if (!(race instanceof pg.DatabaseError && (race.code === '42P04' || race.code === '23505'))) throw race;
+    } finally {
+      await client.end();
+    }
+  } finally {
+    await probe.end().catch(() => {});
+  }
+}
+
+/** Connection trouble becomes `unavailable`; database errors stay what they are. */
+function describe(error: unknown, what: string): unknown {
+  const code = (error as { code?: unknown }).code;
+  const connection = typeof code === 'string' && (/^(ECONN|ENOENT|EPIPE|ETIMEDOUT|EACCES)/.test(code) || /^(08|57P)/.test(code));
+  if (!connection && !(error instanceof Error && /Connection terminated|timeout exceeded/.test(error.message))) return error;
+  return new GridError('unavailable', `the database does not answer (${what.replace(/:[^:@/]*@/, ':***@')}): ${(error as Error).message}`, {
+    hint: 'check that PostgreSQL runs and that the database URL in the configuration is right',
+    cause: error,
+  });
+}
