@@ -1,0 +1,105 @@
+-- Every statement of the head, by name (src/store/queries.ts reads this file).
+
+-- :putHost
+insert into hosts (name, kind, memory, disk, vcpus, problems) values ($1, $2, $3, $4, $5, $6)
+on conflict (name) do update set kind = excluded.kind, memory = excluded.memory, disk = excluded.disk, vcpus = excluded.vcpus,
+  problems = excluded.problems, checked = now()
+
+-- :hostCapacities
+select h.name as host, h.vcpus, (h.memory - coalesce(sum(n.memory), 0))::int as "freeMemory", (h.disk - coalesce(sum(n.disk), 0))::int as "freeDisk"
+from hosts h left join nodes n on n.host = h.name and n.state <> 'gone'
+where h.state = 'open' and h.problems = '{}' and h.name = any($1)
+group by h.name order by h.name
+
+-- :lockHosts
+-- taken before capacities are read in a placement: one placement at a time
+select name from hosts order by name for update
+
+-- :addressesInUse
+select host(address) as address from nodes where state <> 'gone'
+
+-- :insertRequest
+insert into requests (cluster, owner, state, asked, expires) values ($1, $2, 'accepted', $3, $4)
+on conflict (cluster) do nothing returning cluster
+
+-- :insertNode
+insert into nodes (cluster, name, host, address, memory, disk, vcpus) values ($1, $2, $3, $4, $5, $6, $7)
+
+-- :request
+select cluster, owner, state, reason, asked, plan, image, created, expires from requests where cluster = $1
+
+-- :requestForUpdate
+select state from requests where cluster = $1 for update
+
+-- :unfinishedRequests
+select cluster, state from requests where state not in ('destroyed', 'failed') order by created
+
+-- :expiredRequests
+select cluster from requests where state not in ('destroying', 'destroyed', 'failed') and expires < $1
+
+-- :setState
+update requests set state = $2, reason = coalesce($3, reason), finished = case when $2 in ('destroyed', 'failed') then now() end where cluster = $1
+
+-- :setPlan
+update requests set plan = $2, image = $3 where cluster = $1
+
+-- :setExpires
+update requests set expires = $2 where cluster = $1
+
+-- :nodesOf
+select name, host, host(address) as address, state, reason from nodes where cluster = $1 order by length(name), name
+
+-- :setNodeState
+update nodes set state = $3, reason = coalesce($4, reason) where cluster = $1 and name = $2 and (state <> 'gone' or $3 = 'gone')
+
+-- :allNodesGone
+update nodes set state = 'gone' where cluster = $1
+
+-- :insertEvent
+insert into events (cluster, sequence, node, kind, text)
+select $1, coalesce(max(sequence), 0) + 1, $2, $3, $4 from events where cluster = $1
+returning sequence
+
+-- :eventsAfter
+select sequence, at, node, kind, text from events where cluster = $1 and sequence > $2 order by sequence limit 500
+
+-- :insertTiming
+insert into timings (cluster, node, stage, bytes, items, started, seconds, predicted) values ($1, $2, $3, $4, $5, $6, $7, $8)
+
+-- :timingsOf
+select stage, bytes, items, seconds from timings where cluster = $1 and node = '' order by id
+
+-- :recentTimings
+-- the last 100 observations of each stage, whole parts only
+select stage, bytes, items, seconds from (
+  select stage, bytes, items, seconds, row_number() over (partition by stage order by id desc) as n from timings where node = ''
+) recent where n <= 100
+
+-- :insertPackageTimings
+insert into package_timings (cluster, package, version, phase, seconds, bytes, files)
+select $1, * from unnest($2::text[], $3::text[], $4::text[], $5::float8[], $6::bigint[], $7::int[])
+
+-- :putLayer
+insert into layers (digest, kind, os, bytes) values ($1, $2, $3, $4) on conflict (digest) do nothing
+
+-- :dropLayer
+delete from layers where digest = $1
+
+-- :newestBase
+select digest, kind, os, bytes from layers where kind = 'base' and os = $1 order by built desc limit 1
+
+-- :layersByDigest
+select digest, kind, os, bytes from layers where digest = any($1)
+
+-- :putImage
+insert into images (key, os, layers, packages) values ($1, $2, $3, $4)
+on conflict (key) do update set layers = excluded.layers, built = now()
+
+-- :useImage
+update images set last_used = now(), uses = uses + 1 where key = $1
+
+-- :image
+select key, os, layers from images where key = $1
+
+-- :dropImage
+delete from images where key = $1
