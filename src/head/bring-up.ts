@@ -1,0 +1,201 @@
+/**
+ * The story of a part, from accepted to running nodes, as a list of named steps with undo.
+ *
+ *   plan      resolve the packages, look at the stock, predict every stage, store the plan
+ *   build     the layers that are missing
+ *   populate  per host, as a stream: bring the layers, then start its nodes
+ *
+ * Every step may run again after a crash and then does only what is left. When a step fails or the
+ * part is destroyed, undo runs from the last step begun back to the first. What happens next (join,
+ * verify) is the gatekeeper's; it comes back as confirmPart.
+ */
+import { GridError } from '../domain/error.js';
+import type { ContextFile, NodeDefinition, NodeSpec, PartSpec } from '../domain/node.js';
+import { planSite } from '../domain/plan-site.js';
+import type { Observation } from '../domain/estimate.js';
+import type { Layer, Resolution } from '../domain/image.js';
+import type { Stage } from '../domain/plan.js';
+import type { BaseImage, Distributor } from '../ports.js';
+import type { Database } from '../store/database.js';
+import { eachLimited, type ComputeHost, type Hosts } from './hosts.js';
+import type { ImageStock } from './images.js';
+import type { Parts, PlacedNode } from './parts.js';
+
+/** What the head is made of, wired in main.ts. */
+export interface HeadParts {
+  readonly site: string;
+  readonly db: Database;
+  readonly parts: Parts;
+  readonly hosts: Hosts;
+  readonly stock: ImageStock;
+  readonly distributor: Distributor;
+  /** Opens bundles: name to package names. */
+  readonly bundles: Readonly<Record<string, readonly string[]>>;
+  /** Everything in a node's private layer that is decided before it boots. */
+  contextOf(spec: PartSpec, node: NodeSpec): readonly ContextFile[];
+}
+
+/** One part on its way up: the spec, and what the steps before have found. */
+export interface Job {
+  readonly head: HeadParts;
+  readonly spec: PartSpec;
+  readonly signal: AbortSignal;
+  found: { base?: BaseImage; resolution?: Resolution; layers?: readonly Layer[] };
+}
+
+export interface Step {
+  readonly name: string;
+  run(job: Job): Promise<void>;
+  undo(job: Job): Promise<void>;
+}
+
+const startsAtOnce = 4; // per host: more only queue for the same two locks (mount, netlink)
+
+const nothingToUndo = async (): Promise<void> => {};
+
+export const steps: readonly Step[] = [
+  { name: 'plan', run: plan, undo: nothingToUndo },
+  { name: 'build', run: build, undo: nothingToUndo }, // layers stay: they are the cache
+  { name: 'populate', run: populate, undo: removeNodes },
+];
+
+/** Runs the steps; on failure undoes what was begun and throws the reason. */
+export async function bringUp(job: Job): Promise<void> {
+  const begun: Step[] = [];
+  try {
+    for (const step of steps) {
+      if (job.signal.aborted) throw new GridError('interrupted', `cluster ${job.spec.cluster} was destroyed during ${step.name}`);
+      begun.push(step);
+      await step.run(job);
+    }
+  } catch (error) {
+    await takeDown(job, begun);
+    throw error;
+  }
+}
+
+/** Undoes steps, last first; all run, then the first failure is thrown. */
+export async function takeDown(job: Job, begun: readonly Step[] = steps): Promise<void> {
+  const failures: unknown[] = [];
+  for (const step of [...begun].reverse()) await step.undo(job).catch((error: unknown) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
+}
+
+async function plan(job: Job): Promise<void> {
+  const { head, spec, signal } = job;
+  await head.parts.become(spec.cluster, 'building');
+  const begun = new Date();
+  const asked = openBundles(head.bundles, spec);
+  const before = await head.stock.readyBase(spec.os);
+  if (before === undefined) await head.parts.event(spec.cluster, 'stage-started', 'base: making the base image, the first time only');
+  const base = await head.stock.base(spec.os, signal, (_, text) => void head.parts.event(spec.cluster, 'stage-started', text));
+  const resolving = new Date();
+  const resolution = await head.stock.resolve(spec.os, base.layer, asked, signal);
+  const image = await head.stock.cached(resolution, base.layer);
+  const observations = await head.db.rows<Observation>('recentTimings');
+  const hosts = new Set((await head.parts.nodes(spec.cluster)).map((node) => node.host)).size;
+  const sitePlan = planSite({ site: head.site, nodes: spec.nodes.length, hosts, resolution, stock: { baseReady: before !== undefined, image }, observations });
+  await head.parts.setPlan(spec.cluster, sitePlan, resolution.key);
+  await head.parts.event(spec.cluster, 'state', `plan: ${sitePlan.reason}; predicted ${sitePlan.predicted.toFixed(1)} s`);
+  if (before === undefined) await measured(job, 'base', begun, { bytes: base.layer.bytes, items: 1, until: resolving });
+  await measured(job, 'resolve', resolving, { bytes: 0, items: asked.length });
+  job.found = { base: base.layer, resolution };
+}
+
+async function build(job: Job): Promise<void> {
+  const { head, spec, signal, found } = job;
+  if (found.base === undefined || found.resolution === undefined) throw new Error('build before plan');
+  const begun = new Date();
+  const image = await head.stock.image(found.resolution, found.base, signal, (stage, text) => void head.parts.event(spec.cluster, 'stage-started', `${stage}: ${text}`));
+  for (const stage of image.stages) await head.parts.measured(spec.cluster, stage, begun);
+  await head.parts.packageTimings(spec.cluster, image.packages);
+  job.found = { ...found, layers: image.layers };
+}
+
+async function populate(job: Job): Promise<void> {
+  const { head, spec, found } = job;
+  const layers = found.layers;
+  if (layers === undefined) throw new Error('populate before build');
+  await head.parts.become(spec.cluster, 'launching');
+  const placed = await head.parts.nodes(spec.cluster);
+  const names = [...new Set(placed.map((node) => node.host))];
+  const distributing = new Date();
+  const sent: { at: Date; bytes: number }[] = [];
+  const failures: unknown[] = [];
+  await Promise.all(
+    names.map(async (name) => {
+      const host = head.hosts.get(name);
+      const { bytes } = await head.distributor.distribute(layers, [host.transport], job.signal);
+      sent.push({ at: new Date(), bytes });
+      await startNodes(job, host, layers, placed.filter((node) => node.host === name));
+    }).map((host) => host.catch((error: unknown) => failures.push(error))),
+  );
+  const distributed = new Date(Math.max(distributing.getTime(), ...sent.map(({ at }) => at.getTime())));
+  await checkQuorum(job, failures[0]);
+  await measured(job, 'distribute', distributing, { bytes: sent.reduce((sum, { bytes }) => sum + bytes, 0), items: names.length, until: distributed });
+  await measured(job, 'launch', distributed, { bytes: 0, items: placed.length });
+  await head.parts.become(spec.cluster, 'joining');
+}
+
+async function startNodes(job: Job, host: ComputeHost, layers: readonly Layer[], nodes: readonly PlacedNode[]): Promise<void> {
+  await eachLimited(nodes, startsAtOnce, async (placed) => {
+    if (job.signal.aborted) throw new GridError('interrupted', `cluster ${job.spec.cluster} was destroyed while its nodes started`);
+    try {
+      await host.driver.define(definition(job, host, layers, placed));
+      await host.driver.start({ cluster: job.spec.cluster, node: placed.name });
+      await job.head.parts.setNode(job.spec.cluster, placed.name, 'running');
+    } catch (error) {
+      await job.head.parts.setNode(job.spec.cluster, placed.name, 'failed', (error as Error).message);
+      throw error;
+    }
+  });
+}
+
+function definition(job: Job, host: ComputeHost, layers: readonly Layer[], placed: PlacedNode): NodeDefinition {
+  const { spec, head } = job;
+  const node = spec.nodes.find((candidate) => candidate.name === placed.name);
+  if (node === undefined) throw new Error(`node ${placed.name} is not in the spec`);
+  const prefix = host.network.subnet.split('/')[1] ?? '24';
+  return {
+    id: { cluster: spec.cluster, node: placed.name },
+    memory: spec.memory,
+    disk: spec.disk,
+    vcpus: spec.vcpus,
+    layers: layers.map((layer) => layer.digest),
+    network: { address: `${placed.address}/${prefix}`, gateway: host.network.gateway },
+    context: head.contextOf(spec, node),
+  };
+}
+
+/** Too few nodes came up: the first failure is the reason, with the node's name in front. */
+async function checkQuorum(job: Job, failure: unknown): Promise<void> {
+  const { head, spec } = job;
+  const nodes = await head.parts.nodes(spec.cluster);
+  const running = nodes.filter((node) => node.state === 'running').length;
+  if (running >= spec.minCount && running > 0) return;
+  const failed = nodes.find((node) => node.state === 'failed');
+  if (failed === undefined && failure !== undefined) throw failure;
+  throw new GridError('unavailable', `only ${running} of ${spec.nodes.length} nodes started at ${head.site}; ${failed?.name ?? 'a node'} on ${failed?.host ?? '?'}: ${failed?.reason ?? 'unknown'}`, { cause: failure });
+}
+
+async function removeNodes(job: Job): Promise<void> {
+  const { head, spec } = job;
+  const nodes = await head.parts.nodes(spec.cluster);
+  await eachLimited(nodes, 8, (node) => head.hosts.get(node.host).driver.remove({ cluster: spec.cluster, node: node.name }));
+  await head.parts.gone(spec.cluster);
+}
+
+/** Bundles become packages, each once, sorted. An unknown bundle is refused with the known ones. */
+export function openBundles(bundles: Readonly<Record<string, readonly string[]>>, asked: { packages: readonly string[]; bundles: readonly string[] }): readonly string[] {
+  const opened = asked.bundles.flatMap((name) => {
+    const packages = Object.hasOwn(bundles, name) ? bundles[name] : undefined;
+    if (packages === undefined) throw new GridError('bad-request', `this site has no bundle ${JSON.stringify(name)}`, { hint: `it has: ${Object.keys(bundles).sort().join(', ') || 'none'}` });
+    return packages;
+  });
+  return [...new Set([...opened, ...asked.packages])].sort();
+}
+
+async function measured(job: Job, stage: Stage, begun: Date, work: { bytes: number; items: number; until?: Date }): Promise<void> {
+  const seconds = ((work.until ?? new Date()).getTime() - begun.getTime()) / 1000;
+  await job.head.parts.measured(job.spec.cluster, { stage, seconds, bytes: work.bytes, items: work.items }, begun);
+}

@@ -1,0 +1,58 @@
+/** The head's configuration: raw YAML to a typed, frozen value; unknown and contradictory settings are refused by name. */
+import { z } from 'zod';
+import { parse } from 'yaml';
+import { GridError } from '../domain/error.js';
+import { isName } from '../domain/names.js';
+
+const ipv4 = z.ipv4();
+const absolute = z.string().startsWith('/', 'must be an absolute path');
+
+const transport = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('local'), netns: z.string().regex(/^[a-z][a-z0-9-]{0,31}$/).optional() }),
+  z.strictObject({ kind: z.literal('ssh'), address: z.string().min(1), port: z.int().min(1).max(65535).default(22), user: z.string().min(1).default('root'), key: absolute, knownHosts: absolute }),
+]);
+
+const host = z.strictObject({
+  name: z.string().regex(/^[a-z][a-z0-9.-]{0,63}$/),
+  kind: z.enum(['container']),
+  transport,
+  home: absolute,
+  network: z.strictObject({ bridge: z.string().regex(/^[a-z][a-z0-9-]{0,14}$/), subnet: z.cidrv4(), gateway: ipv4, first: ipv4, last: ipv4 }),
+  memory: z.int().positive().optional(),
+  disk: z.int().positive().optional(),
+});
+
+const schema = z.strictObject({
+  site: z.string().refine((name) => isName('site', name), 'must match [a-z][a-z0-9-]*, at most 32 characters'),
+  listen: z.strictObject({ host: z.string().default('0.0.0.0'), port: z.int().min(0).max(65535) }),
+  home: absolute,
+  database: z.string().optional(),
+  certificate: absolute,
+  key: absolute,
+  trust: absolute,
+  gatekeeper: z.string().startsWith('/', 'must be a subject DN such as /O=Grid/CN=host'),
+  releases: z.array(z.string().refine((name) => isName('os', name), 'must be a Debian code name')).min(1).default(['bookworm']),
+  apt: z.strictObject({ sources: absolute.optional(), maxAgeSeconds: z.int().positive().default(6 * 3600) }).prefault({}),
+  bundles: z.record(z.string().refine((name) => isName('bundle', name), 'bad bundle name'), z.array(z.string().refine((name) => isName('package', name), 'bad package name'))).default({}),
+  hosts: z.array(host).min(1),
+  log: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
+});
+
+export type HeadConfig = Readonly<z.infer<typeof schema>>;
+export type HostConfig = HeadConfig['hosts'][number];
+
+/** @throws GridError bad-request listing every wrong setting with its path */
+export function parseHeadConfig(text: string, file: string): HeadConfig {
+  let raw: unknown;
+  try {
+    raw = parse(text);
+  } catch (error) {
+    throw new GridError('bad-request', `${file} is not YAML: ${(error as Error).message}`);
+  }
+  const result = schema.safeParse(raw);
+  if (!result.success) throw new GridError('bad-request', `${file}: ${result.error.issues.map((i) => `${i.path.join('.') || 'top level'}: ${i.message}`).join('; ')}`);
+  const names = result.data.hosts.map((h) => h.name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw new GridError('bad-request', `${file}: host ${twice} is there twice`);
+  return Object.freeze(result.data);
+}

@@ -1,0 +1,111 @@
+/**
+ * The head's service (wsdl/head.wsdl): every operation checks, writes a row, and returns; the work
+ * goes on in one task per cluster (tasks.ts). Only the gatekeeper calls it.
+ */
+import { roomFor } from '../domain/capacity.js';
+import { GridError } from '../domain/error.js';
+import type { Observation } from '../domain/estimate.js';
+import type { ClusterState } from '../domain/lifecycle.js';
+import { checkName } from '../domain/names.js';
+import type { PartSpec } from '../domain/node.js';
+import { planSite } from '../domain/plan-site.js';
+import type { SitePlan } from '../domain/plan.js';
+import type { ClusterRequest } from '../domain/request.js';
+import type { EventView, SiteSnapshot } from '../domain/views.js';
+import type { HeadService, MeasuredStage, PartView } from '../ports.js';
+import { openBundles, type HeadParts } from './bring-up.js';
+import type { Tasks } from './tasks.js';
+
+const planSeconds = 240; // a base image that is still being made may be waited for
+const mostPoll = 60;
+
+export class Head implements HeadService {
+  constructor(
+    private readonly head: HeadParts,
+    private readonly tasks: Tasks,
+    private readonly releases: readonly string[],
+  ) {}
+
+  async snapshot(): Promise<SiteSnapshot> {
+    return { site: this.head.site, releases: this.releases, bundles: Object.keys(this.head.bundles).sort(), hosts: await this.head.hosts.capacities() };
+  }
+
+  async plan(request: Pick<ClusterRequest, 'memory' | 'disk' | 'vcpus' | 'os' | 'packages' | 'bundles'>, nodes: number): Promise<SitePlan> {
+    const { stock, hosts, db, site, bundles } = this.head;
+    const signal = AbortSignal.timeout(planSeconds * 1000);
+    const asked = openBundles(bundles, request);
+    const baseReady = (await stock.readyBase(request.os)) !== undefined;
+    const base = (await stock.base(request.os, signal)).layer;
+    const resolution = await stock.resolve(request.os, base, asked, signal);
+    const [image, capacities, observations] = await Promise.all([stock.cached(resolution, base), hosts.capacities(), db.rows<Observation>('recentTimings')]);
+    const useful = capacities.filter((host) => roomFor(request, host) > 0).length;
+    return planSite({ site, nodes, hosts: Math.max(1, Math.min(useful, nodes)), resolution, stock: { baseReady, image }, observations });
+  }
+
+  async createPart(spec: PartSpec): Promise<PartView> {
+    const { parts, hosts } = this.head;
+    checkSpec(spec);
+    openBundles(this.head.bundles, spec);
+    if ((await parts.state(spec.cluster)) === undefined) {
+      const names = spec.nodes.map((node) => node.name);
+      if (await parts.insert(spec, (tx) => hosts.place(tx, names, spec))) this.tasks.up(spec.cluster);
+    }
+    return parts.view(spec.cluster);
+  }
+
+  getPart(cluster: string): Promise<PartView> {
+    return this.head.parts.view(cluster);
+  }
+
+  async awaitPartEvents(cluster: string, after: number, seconds: number): Promise<readonly EventView[]> {
+    await this.known(cluster);
+    return this.head.parts.events(cluster, after, Math.min(Math.max(seconds, 0), mostPoll));
+  }
+
+  async confirmPart(cluster: string, stages: readonly MeasuredStage[], readyNodes: readonly string[]): Promise<PartView> {
+    const { parts } = this.head;
+    const state = await this.known(cluster);
+    if (state === 'ready') return parts.view(cluster);
+    const begun = Date.now();
+    for (const stage of stages) await parts.measured(cluster, stage, new Date(begun - stage.seconds * 1000));
+    for (const node of await parts.nodes(cluster)) {
+      if (!readyNodes.includes(node.name) && node.state === 'running') await parts.setNode(cluster, node.name, 'failed', 'did not answer over the overlay');
+    }
+    await parts.become(cluster, 'ready');
+    return parts.view(cluster);
+  }
+
+  async extendPart(cluster: string, expires: number): Promise<PartView> {
+    const state = await this.known(cluster);
+    if (state === 'destroying' || state === 'destroyed' || state === 'failed') {
+      throw new GridError('wrong-state', `the part of cluster ${cluster} at ${this.head.site} is ${state}; only a living one can be extended`);
+    }
+    await this.head.parts.setExpires(cluster, new Date(expires));
+    return this.head.parts.view(cluster);
+  }
+
+  async destroyPart(cluster: string): Promise<PartView> {
+    const state = await this.head.parts.state(checkName('cluster', cluster));
+    if (state === undefined) return { cluster, state: 'destroyed', plan: { site: this.head.site, nodes: 0, stages: [], predicted: 0, reason: 'never made here' }, measured: [], nodes: [] };
+    await this.tasks.down(cluster);
+    return this.head.parts.view(cluster);
+  }
+
+  private async known(cluster: string): Promise<ClusterState> {
+    const state = await this.head.parts.state(checkName('cluster', cluster));
+    if (state === undefined) throw new GridError('not-found', `site ${this.head.site} has no part of cluster ${cluster}`);
+    return state;
+  }
+}
+
+/** The gatekeeper is trusted, its fields still reach command lines: each name is checked again here. */
+function checkSpec(spec: PartSpec): void {
+  checkName('cluster', spec.cluster);
+  checkName('os', spec.os);
+  for (const node of spec.nodes) checkName('node', node.name);
+  for (const name of spec.packages) checkName('package', name);
+  for (const name of spec.bundles) checkName('bundle', name);
+  for (const file of spec.files) checkName('path', file.path);
+  if (spec.nodes.length === 0) throw new GridError('bad-request', 'a part needs at least one node');
+  if (new Set(spec.nodes.map((node) => node.name)).size !== spec.nodes.length) throw new GridError('bad-request', 'a node name is there twice');
+}

@@ -1,0 +1,157 @@
+/**
+ * One task per living cluster: it brings the part up, or takes it down. At the start of the head
+ * every unfinished part is resumed or undone; then a watch looks for ended leases, dead nodes and
+ * nodes that no part owns.
+ */
+import { isGridError } from '../domain/error.js';
+import type { ClusterState } from '../domain/lifecycle.js';
+import type { PartSpec } from '../domain/node.js';
+import type { Log } from '../log.js';
+import { bringUp, takeDown, type HeadParts, type Job } from './bring-up.js';
+
+const watchSeconds = 5;
+const retryDownSeconds = 10;
+
+interface Task {
+  readonly stop: AbortController;
+  readonly done: Promise<void>;
+}
+
+export class Tasks {
+  private readonly rising = new Map<string, Task>();
+  private readonly falling = new Map<string, Promise<void>>();
+  private timer: NodeJS.Timeout | undefined;
+  private closed = false;
+
+  constructor(
+    private readonly head: HeadParts,
+    private readonly log: Log,
+  ) {}
+
+  /** Resumes what a crash or a restart left, then starts the watch. */
+  async start(): Promise<void> {
+    for (const { cluster, state } of await this.head.parts.unfinished()) this.resume(cluster, state);
+    await this.sweep();
+    this.timer = setInterval(() => void this.watch().catch((error: unknown) => this.log.warn({ err: error }, 'watch failed')), watchSeconds * 1000);
+  }
+
+  /** Begins the bring-up; returns at once. */
+  up(cluster: string): void {
+    if (this.closed || this.rising.has(cluster)) return;
+    const stop = new AbortController();
+    const done = this.rise(cluster, stop.signal).finally(() => this.rising.delete(cluster));
+    this.rising.set(cluster, { stop, done });
+  }
+
+  /** Marks the part `destroying` and begins to undo it; returns once it is marked. Repeatable. */
+  async down(cluster: string): Promise<void> {
+    const state = await this.head.parts.state(cluster);
+    if (state === undefined || state === 'destroyed') return;
+    if (state !== 'destroying') await this.head.parts.become(cluster, 'destroying');
+    if (!this.falling.has(cluster)) this.falling.set(cluster, this.fall(cluster).finally(() => this.falling.delete(cluster)));
+  }
+
+  /** Stops bring-ups where they are (they resume at the next start); nodes keep running. */
+  async close(): Promise<void> {
+    this.closed = true;
+    clearInterval(this.timer);
+    for (const task of this.rising.values()) task.stop.abort();
+    await Promise.allSettled([...[...this.rising.values()].map((task) => task.done), ...this.falling.values()]);
+  }
+
+  private resume(cluster: string, state: ClusterState): void {
+    if (state === 'destroying') this.falling.set(cluster, this.fall(cluster).finally(() => this.falling.delete(cluster)));
+    else if (state === 'accepted' || state === 'building' || state === 'launching') this.up(cluster);
+  }
+
+  private async rise(cluster: string, signal: AbortSignal): Promise<void> {
+    const { parts } = this.head;
+    const log = this.log.child({ cluster });
+    try {
+      const spec = await parts.spec(cluster);
+      if (spec === undefined) {
+        await parts.become(cluster, 'failed', 'its keys are gone from this head');
+        return;
+      }
+      await bringUp(this.job(spec, signal));
+      log.info('nodes run');
+    } catch (error) {
+      if (this.closed) return; // resumed at the next start
+      if (!isGridError(error)) log.error({ err: error }, 'bring-up failed');
+      const state = await parts.state(cluster);
+      if (state !== 'destroying' && state !== 'destroyed') await parts.become(cluster, 'failed', reasonOf(error));
+    }
+  }
+
+  private async fall(cluster: string): Promise<void> {
+    const rising = this.rising.get(cluster);
+    rising?.stop.abort();
+    await rising?.done;
+    for (;;) {
+      try {
+        const spec = (await this.head.parts.spec(cluster)) ?? ({ cluster, nodes: [] as PartSpec['nodes'] } as PartSpec);
+        await takeDown(this.job(spec, new AbortController().signal));
+        await this.head.parts.become(cluster, 'destroyed');
+        return;
+      } catch (error) {
+        this.log.warn({ cluster, err: error }, 'taking a part down failed; trying again');
+        await this.head.parts.event(cluster, 'warning', `destroy: ${(error as Error).message}; trying again in ${retryDownSeconds} s`).catch(() => {});
+        if (this.closed) return;
+        await new Promise((wake) => setTimeout(wake, retryDownSeconds * 1000).unref());
+      }
+    }
+  }
+
+  private job(spec: PartSpec, signal: AbortSignal): Job {
+    return { head: this.head, spec, signal, found: {} };
+  }
+
+  private async watch(): Promise<void> {
+    for (const { cluster } of await this.head.parts.expired(new Date())) {
+      await this.head.parts.event(cluster, 'state', 'the lease has ended');
+      await this.down(cluster);
+    }
+    await this.seeDeadNodes();
+  }
+
+  /** A node that should run and does not: says so, with the last lines of its console. */
+  private async seeDeadNodes(): Promise<void> {
+    const living = (await this.head.parts.unfinished()).filter(({ state }) => state === 'joining' || state === 'ready');
+    if (living.length === 0) return;
+    const running = await this.runningNodes();
+    for (const { cluster } of living) {
+      for (const node of await this.head.parts.nodes(cluster)) {
+        const seen = running.get(node.host);
+        if (node.state !== 'running' || seen === undefined || seen.has(`${cluster}/${node.name}`)) continue;
+        const tail = (await this.head.hosts.get(node.host).driver.console?.({ cluster, node: node.name }).catch(() => '')) ?? '';
+        await this.head.parts.setNode(cluster, node.name, 'failed', `stopped by itself${tail === '' ? '' : `; console: ${tail.trim().slice(-800)}`}`);
+      }
+    }
+  }
+
+  private async runningNodes(): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
+    const found = new Map<string, ReadonlySet<string>>();
+    for (const host of this.head.hosts.all) {
+      const nodes = await host.driver.list().catch(() => undefined); // unreachable: unknown is not dead
+      if (nodes !== undefined) found.set(host.name, new Set(nodes.filter((node) => node.state === 'running').map(({ id }) => `${id.cluster}/${id.node}`)));
+    }
+    return found;
+  }
+
+  /** At the start: nodes on our hosts that no living part owns are leftovers of a crash. */
+  private async sweep(): Promise<void> {
+    const owned = new Set((await this.head.parts.unfinished()).map(({ cluster }) => cluster));
+    for (const host of this.head.hosts.all) {
+      for (const { id } of await host.driver.list().catch(() => [])) {
+        if (owned.has(id.cluster)) continue;
+        this.log.warn({ host: host.name, ...id }, 'removing a node that no part owns');
+        await host.driver.remove(id).catch((error: unknown) => this.log.warn({ err: error, ...id }, 'cannot remove it'));
+      }
+    }
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (!isGridError(error)) return 'internal error at the head; its log has the story';
+  return error.hint === undefined ? error.message : `${error.message} (${error.hint})`;
+}
