@@ -1,0 +1,227 @@
+/**
+ * A compute host over ssh. One kept connection, at most eight channels on it (OpenSSH allows ten),
+ * connected anew when it was lost. The host's key must be in the known_hosts file. Deadlines are
+ * kept on the far side too (coreutils `timeout`), so a lost connection leaves nothing running for long.
+ */
+import { createReadStream } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import ssh2, { type Client, type ClientChannel, type ServerHostKeyAlgorithm } from 'ssh2';
+import { GridError } from '../domain/error.js';
+import type { CommandResult, NodeTransport, RunOptions } from '../ports.js';
+import { commandPath } from '../proc/command.js';
+import { BoundedText, lastLine } from '../proc/output.js';
+import { isKnown, knownKeys } from './known-hosts.js';
+import { quoteCommand } from './quote.js';
+
+const outputLimit = 8 * 1024 * 1024;
+const maxChannels = 8;
+const connectSeconds = 10;
+
+export interface SshOptions {
+  readonly host: string;
+  readonly address: string;
+  readonly port: number;
+  readonly user: string;
+  /** Private key file and known_hosts file, read at each connect. */
+  readonly key: string;
+  readonly knownHosts: string;
+}
+
+/** Writes stdin beside the target, then syncs and renames it. Arguments: target, staged name, octal mode. */
+const receiveScript = `set -e; umask 077; mkdir -p "$(dirname "$1")"; trap 'rm -f "$2"' EXIT; cat > "$2"; chmod "$3" "$2"; sync "$2"; mv -f "$2" "$1"`;
+
+export class SshTransport implements NodeTransport {
+  readonly host: string;
+  private connection: Promise<Client> | undefined;
+  private free = maxChannels;
+  private readonly waiting: (() => void)[] = [];
+
+  constructor(private readonly options: SshOptions) {
+    this.host = options.host;
+  }
+
+  async run(argv: readonly string[], options: RunOptions = {}): Promise<CommandResult> {
+    const seconds = options.seconds ?? 60;
+    const command = quoteCommand(['env', `PATH=${commandPath}`, 'LC_ALL=C', 'timeout', '--kill-after=2', String(seconds), ...argv]);
+    await this.acquire();
+    try {
+      this.refuseIfAborted(argv, options.signal);
+      const started = performance.now();
+      const channel = await this.openChannel(`exec ${command}`);
+      return await this.finish(channel, argv, { ...options, seconds }, started);
+    } finally {
+      this.release();
+    }
+  }
+
+  async putFile(local: string, remote: string, options: { mode?: number; signal?: AbortSignal } = {}): Promise<{ bytes: number }> {
+    const { size } = await stat(local).catch((cause: unknown) => {
+      throw new GridError('not-found', `${local} is to be copied to ${this.host} but cannot be read`, { cause });
+    });
+    const staged = `${remote}.${randomBytes(6).toString('hex')}.part`;
+    const argv = ['sh', '-c', receiveScript, 'receive', remote, staged, (options.mode ?? 0o644).toString(8)];
+    const result = await this.run(argv, { input: createReadStream(local, { highWaterMark: 1 << 20 }), seconds: 3600, ...(options.signal ? { signal: options.signal } : {}) });
+    if (result.code === 0) return { bytes: size };
+    const kind = result.stderr.includes('No space left') ? 'disk-full' : 'unavailable';
+    throw new GridError(kind, `${local} could not be copied to ${this.host}:${remote}: ${result.reason}`);
+  }
+
+  async close(): Promise<void> {
+    const connection = this.connection;
+    this.connection = undefined;
+    const client = await connection?.catch(() => undefined);
+    if (!client) return;
+    await new Promise<void>((resolve) => {
+      client.once('close', resolve);
+      client.end();
+      setTimeout(() => (client.destroy(), resolve()), 1000).unref();
+    });
+  }
+
+  // -------------------------------------------------------------- connection
+
+  private connected(): Promise<Client> {
+    this.connection ??= this.connect().catch((error: unknown) => {
+      this.connection = undefined;
+      throw error;
+    });
+    return this.connection;
+  }
+
+  private async connect(): Promise<Client> {
+    const { address, port, user } = this.options;
+    const [privateKey, known] = await Promise.all([readFile(this.options.key), readFile(this.options.knownHosts, 'utf8')]).catch((cause: Error) => {
+      throw new GridError('unavailable', `host ${this.host}: ${cause.message}`, { cause });
+    });
+    const keys = knownKeys(known, address, port);
+    if (keys.length === 0) {
+      throw new GridError('unavailable', `host ${this.host}: ${address} port ${port} is not in ${this.options.knownHosts}`, { hint: `ssh-keyscan -p ${port} ${address}, compare the key with the host's own, add it` });
+    }
+    const client = new ssh2.Client();
+    let refusedKey = false;
+    await new Promise<void>((resolve, reject) => {
+      client.once('ready', resolve);
+      client.once('error', (cause) => reject(this.unreachable(refusedKey ? `its key is not the one in ${this.options.knownHosts}` : cause.message, cause)));
+      client.once('close', () => reject(this.unreachable('it closed the connection')));
+      client.connect({
+        host: address, port, username: user, privateKey,
+        readyTimeout: connectSeconds * 1000, keepaliveInterval: 15_000, keepaliveCountMax: 3,
+        algorithms: { serverHostKey: algorithmsFor(keys.map((key) => key.type)) },
+        hostVerifier: (shown: Buffer) => !(refusedKey = !isKnown(keys, shown)),
+      });
+    });
+    const forget = (): void => void (this.connection = undefined);
+    client.on('close', forget).on('end', forget).on('error', forget);
+    return client;
+  }
+
+  /** A kept connection may have died unnoticed: opening a channel is tried once more on a fresh one. */
+  private async openChannel(command: string): Promise<ClientChannel> {
+    const kept = this.connection !== undefined;
+    const client = await this.connected();
+    try {
+      return await execOn(client, command);
+    } catch (error) {
+      if (!kept) throw this.unreachable((error as Error).message, error);
+      this.connection = undefined;
+      client.destroy();
+      return execOn(await this.connected(), command).catch((cause: unknown) => {
+        throw this.unreachable((cause as Error).message, cause);
+      });
+    }
+  }
+
+  private async finish(channel: ClientChannel, argv: readonly string[], options: RunOptions & { seconds: number }, started: number): Promise<CommandResult> {
+    const out = new BoundedText(outputLimit);
+    const err = new BoundedText(outputLimit);
+    let exit: { code: number | undefined; signal?: string } | undefined;
+    const closed = new Promise<void>((resolve) => channel.once('close', resolve));
+    channel.on('data', (chunk: Buffer) => out.add(chunk));
+    channel.stderr.on('data', (chunk: Buffer) => err.add(chunk));
+    channel.on('exit', (code: number | null, signal?: string) => (exit = { code: code ?? undefined, ...(signal ? { signal } : {}) }));
+    const onAbort = (): void => {
+      channel.signal('TERM'); // reaches the whole session: `exec` made timeout its leader
+      setTimeout(() => channel.close(), 3000).unref();
+    };
+    options.signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      await Promise.all([feedChannel(channel, options.input), closed]);
+    } finally {
+      options.signal?.removeEventListener('abort', onAbort);
+    }
+    this.refuseIfAborted(argv, options.signal);
+    if (!exit) throw this.unreachable(`the connection was lost while ${argv[0]} ran`);
+    const seconds = (performance.now() - started) / 1000;
+    const late = seconds >= options.seconds && (exit.code === 124 || exit.code === 137 || exit.code === undefined);
+    const stderr = err.text();
+    const code = late ? undefined : exit.code;
+    return { argv, code, stdout: out.text(), stderr, seconds, reason: this.explain(argv, code, late, exit.signal, options.seconds, stderr) };
+  }
+
+  private explain(argv: readonly string[], code: number | undefined, late: boolean, signal: string | undefined, limit: number, stderr: string): string {
+    if (code === 0) return '';
+    if (late) return `${argv[0]} on ${this.host} did not finish within ${limit} s`;
+    const last = lastLine(stderr);
+    return `${argv[0]} on ${this.host} ${code === undefined ? `was ended by ${signal ?? 'a signal'}` : `ended with code ${code}`}${last === '' ? '' : `: ${last}`}`;
+  }
+
+  private unreachable(why: string, cause?: unknown): GridError {
+    return new GridError('unavailable', `host ${this.host} (${this.options.user}@${this.options.address} port ${this.options.port}) cannot be used: ${why}`, { cause });
+  }
+
+  private refuseIfAborted(argv: readonly string[], signal: AbortSignal | undefined): void {
+    if (signal?.aborted) throw new GridError('interrupted', `${argv[0]} on ${this.host} was interrupted`);
+  }
+
+  // -------------------------------------------------------------- channels
+
+  private async acquire(): Promise<void> {
+    if (this.free > 0) {
+      this.free -= 1;
+      return;
+    }
+    await new Promise<void>((resolve) => this.waiting.push(resolve));
+  }
+
+  private release(): void {
+    const next = this.waiting.shift();
+    if (next) next();
+    else this.free += 1;
+  }
+}
+
+function execOn(client: Client, command: string): Promise<ClientChannel> {
+  return new Promise((resolve, reject) => {
+    const lost = (): void => reject(new Error('the connection was lost'));
+    client.once('close', lost);
+    const sent = client.exec.bind(client, command, (error: Error | undefined, channel: ClientChannel) => {
+      client.off('close', lost);
+      if (error) reject(error);
+      else resolve(channel);
+    });
+    try {
+      sent();
+    } catch (error) {
+      client.off('close', lost);
+      reject(error as Error);
+    }
+  });
+}
+
+async function feedChannel(channel: ClientChannel, input: RunOptions['input']): Promise<void> {
+  channel.on('error', () => undefined);
+  if (input === undefined || typeof input === 'string' || input instanceof Uint8Array) {
+    channel.end(input ?? '');
+    return;
+  }
+  // A command that ends without reading its input closes the channel: that is its own business.
+  await pipeline(Readable.from(input, { objectMode: false }), channel.stdin as NodeJS.WritableStream).catch(() => channel.close());
+}
+
+function algorithmsFor(types: readonly string[]): ServerHostKeyAlgorithm[] {
+  const all = types.flatMap((type) => (type === 'ssh-rsa' ? ['rsa-sha2-512', 'rsa-sha2-256'] : [type]));
+  return [...new Set(all)] as ServerHostKeyAlgorithm[];
+}
