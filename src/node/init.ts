@@ -1,0 +1,82 @@
+/**
+ * What runs as PID 1 of a node and what it supervises. The image builder puts these files into the
+ * base layer; so every node kind boots the same way: prepare /run, start the services of the
+ * requested packages as a Debian machine would, and hand over to runit, which keeps sshd and
+ * openvpn alive. Pure text.
+ */
+
+export interface InitFile {
+  readonly path: string;
+  readonly mode: number;
+  readonly text: string;
+}
+
+/** Services that the node must not start from /etc/rc2.d: supervised by runit, or about hardware that a node does not have. */
+const notStarted = 'ssh|openvpn|sudo|hwclock.sh|hwclock|udev|procps|runit|runsvdir|plymouth|rmnologin|kmod|x11-common|bootlogs|single|rc.local|networking|mountall.sh|checkfs.sh|sendsigs|halt|reboot';
+
+const init = `#!/bin/sh
+# PID 1 of a gridvc node: see src/node/init.ts of gridvc.
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+cd /
+umask 022
+mkdir -p /run/sshd /run/lock /run/user /run/gridvc /var/log
+chmod 1777 /run/lock
+: > /run/utmp
+[ -e /var/run ] || ln -s /run /var/run
+[ -s /etc/machine-id ] || tr -d - < /proc/sys/kernel/random/uuid > /etc/machine-id 2>/dev/null
+/usr/lib/gridvc/services > /var/log/gridvc-services.log 2>&1 < /dev/null &
+exec runsvdir -P /etc/gridvc/sv
+`;
+
+const services = `#!/bin/sh
+# Starts what the node's packages would start on a Debian machine in runlevel 2.
+if command -v systemd-tmpfiles > /dev/null; then systemd-tmpfiles --create --boot --exclude-prefix=/dev; fi
+RUNLEVEL=2 PREVLEVEL=N
+export RUNLEVEL PREVLEVEL
+started=' '
+for link in /etc/rc2.d/S*; do
+  [ -x "$link" ] || continue
+  name=\${link##*/S}
+  name=\${name#[0-9][0-9]}
+  case "$name" in ${notStarted}) continue ;; esac
+  started="$started$name "
+  echo "starting $name"
+  timeout 60 "$link" start || echo "$name: its init script ended with code $?"
+done
+for unit in /lib/systemd/system/*.service /usr/lib/systemd/system/*.service; do
+  [ -f "$unit" ] || continue
+  name=\${unit##*/}
+  name=\${name%.service}
+  [ -e "/etc/systemd/system/multi-user.target.wants/$name.service" ] || continue
+  case "$started" in *" $name "*) continue ;; esac
+  case "$name" in ${notStarted}|ssh@|openvpn@*|e2scrub*) continue ;; esac
+  [ -e "/etc/init.d/$name" ] || echo "not started: $name has a systemd unit only; start it by hand"
+done
+echo done
+`;
+
+const sshd = `#!/bin/sh
+mkdir -p /run/sshd
+exec 2>&1
+exec /usr/sbin/sshd -D -e
+`;
+
+const openvpn = `#!/bin/sh
+exec 2>&1
+if [ ! -e /etc/openvpn/gridvc.conf ]; then
+  echo 'openvpn: no /etc/openvpn/gridvc.conf'
+  exec sleep 86400
+fi
+exec /usr/sbin/openvpn --cd /etc/openvpn --config gridvc.conf
+`;
+
+/** Absolute path of the program that a node starts as PID 1. */
+export const initPath = '/usr/lib/gridvc/init';
+
+export const initFiles: readonly InitFile[] = [
+  { path: initPath, mode: 0o755, text: init },
+  { path: '/usr/lib/gridvc/services', mode: 0o755, text: services },
+  { path: '/etc/gridvc/sv/ssh/run', mode: 0o755, text: sshd },
+  { path: '/etc/gridvc/sv/openvpn/run', mode: 0o755, text: openvpn },
+];
