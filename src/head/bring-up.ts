@@ -6,7 +6,7 @@
  *   populate  per host, as a stream: bring the layers, then start its nodes
  *
  * Every step may run again after a crash and then does only what is left. When a step fails or the
- * part is destroyed, undo runs from the last step begun back to the first. What happens next (join,
+ * part is destroyed, undo runs from the last step to the first (tasks.ts). What happens next (join,
  * verify) is the gatekeeper's; it comes back as confirmPart.
  */
 import { GridError } from '../domain/error.js';
@@ -59,25 +59,18 @@ export const steps: readonly Step[] = [
   { name: 'populate', run: populate, undo: removeNodes },
 ];
 
-/** Runs the steps; on failure undoes what was begun and throws the reason. */
+/** Runs the steps in order. What a failure leaves is undone by takeDown, which the caller repeats until it succeeds. */
 export async function bringUp(job: Job): Promise<void> {
-  const begun: Step[] = [];
-  try {
-    for (const step of steps) {
-      if (job.signal.aborted) throw new GridError('interrupted', `cluster ${job.spec.cluster} was destroyed during ${step.name}`);
-      begun.push(step);
-      await step.run(job);
-    }
-  } catch (error) {
-    await takeDown(job, begun);
-    throw error;
+  for (const step of steps) {
+    if (job.signal.aborted) throw new GridError('interrupted', `cluster ${job.spec.cluster} was destroyed during ${step.name}`);
+    await step.run(job);
   }
 }
 
-/** Undoes steps, last first; all run, then the first failure is thrown. */
-export async function takeDown(job: Job, begun: readonly Step[] = steps): Promise<void> {
+/** Undoes the steps, last first; all run, then the first failure is thrown. Repeatable. */
+export async function takeDown(job: Job): Promise<void> {
   const failures: unknown[] = [];
-  for (const step of [...begun].reverse()) await step.undo(job).catch((error: unknown) => failures.push(error));
+  for (const step of [...steps].reverse()) await step.undo(job).catch((error: unknown) => failures.push(error));
   if (failures.length > 0) throw failures[0];
 }
 

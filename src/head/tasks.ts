@@ -3,7 +3,8 @@
  * every unfinished part is resumed or undone; then a watch looks for ended leases, dead nodes and
  * nodes that no part owns.
  */
-import { isGridError } from '../domain/error.js';
+import { setTimeout as pause } from 'node:timers/promises';
+import { GridError, isGridError } from '../domain/error.js';
 import type { ClusterState } from '../domain/lifecycle.js';
 import type { PartSpec } from '../domain/node.js';
 import type { Log } from '../log.js';
@@ -21,12 +22,16 @@ export class Tasks {
   private readonly rising = new Map<string, Task>();
   private readonly falling = new Map<string, Promise<void>>();
   private timer: NodeJS.Timeout | undefined;
-  private closed = false;
+  private readonly stopping = new AbortController();
 
   constructor(
     private readonly head: HeadParts,
     private readonly log: Log,
   ) {}
+
+  private get closed(): boolean {
+    return this.stopping.signal.aborted;
+  }
 
   /** Resumes what a crash or a restart left, then starts the watch. */
   async start(): Promise<void> {
@@ -53,7 +58,7 @@ export class Tasks {
 
   /** Stops bring-ups where they are (they resume at the next start); nodes keep running. */
   async close(): Promise<void> {
-    this.closed = true;
+    this.stopping.abort();
     clearInterval(this.timer);
     for (const task of this.rising.values()) task.stop.abort();
     await Promise.allSettled([...[...this.rising.values()].map((task) => task.done), ...this.falling.values()]);
@@ -66,20 +71,15 @@ export class Tasks {
 
   private async rise(cluster: string, signal: AbortSignal): Promise<void> {
     const { parts } = this.head;
-    const log = this.log.child({ cluster });
+    const spec = await parts.spec(cluster);
     try {
-      const spec = await parts.spec(cluster);
-      if (spec === undefined) {
-        await parts.become(cluster, 'failed', 'its keys are gone from this head');
-        return;
-      }
+      if (spec === undefined) throw new GridError('internal', 'the keys of its nodes are gone from this head');
       await bringUp(this.job(spec, signal));
-      log.info('nodes run');
+      this.log.info({ cluster }, 'nodes run');
     } catch (error) {
-      if (this.closed) return; // resumed at the next start
-      if (!isGridError(error)) log.error({ err: error }, 'bring-up failed');
-      const state = await parts.state(cluster);
-      if (state !== 'destroying' && state !== 'destroyed') await parts.become(cluster, 'failed', reasonOf(error));
+      if (this.closed || signal.aborted) return; // resumed at the next start, or undone by fall
+      if (!isGridError(error)) this.log.error({ cluster, err: error }, 'bring-up failed');
+      if (await this.undo(cluster, spec)) await parts.become(cluster, 'failed', reasonOf(error));
     }
   }
 
@@ -87,19 +87,23 @@ export class Tasks {
     const rising = this.rising.get(cluster);
     rising?.stop.abort();
     await rising?.done;
-    for (;;) {
+    if (await this.undo(cluster, await this.head.parts.spec(cluster))) await this.head.parts.become(cluster, 'destroyed');
+  }
+
+  /** Takes the part down, again and again until it is; false if the head stops before that. */
+  private async undo(cluster: string, spec: PartSpec | undefined): Promise<boolean> {
+    const job = this.job(spec ?? ({ cluster } as PartSpec), new AbortController().signal);
+    while (!this.closed) {
       try {
-        const spec = (await this.head.parts.spec(cluster)) ?? ({ cluster, nodes: [] as PartSpec['nodes'] } as PartSpec);
-        await takeDown(this.job(spec, new AbortController().signal));
-        await this.head.parts.become(cluster, 'destroyed');
-        return;
+        await takeDown(job);
+        return true;
       } catch (error) {
         this.log.warn({ cluster, err: error }, 'taking a part down failed; trying again');
-        await this.head.parts.event(cluster, 'warning', `destroy: ${(error as Error).message}; trying again in ${retryDownSeconds} s`).catch(() => {});
-        if (this.closed) return;
-        await new Promise((wake) => setTimeout(wake, retryDownSeconds * 1000).unref());
+        await this.head.parts.event(cluster, 'warning', `undo: ${(error as Error).message}; trying again in ${retryDownSeconds} s`).catch(() => {});
+        await pause(retryDownSeconds * 1000, undefined, { signal: this.stopping.signal }).catch(() => {});
       }
     }
+    return false;
   }
 
   private job(spec: PartSpec, signal: AbortSignal): Job {
