@@ -81,6 +81,8 @@ async function prepare(home: string): Promise<Place> {
   await chown(sockets, owner.uid, owner.gid);
   await chmod(root, 0o700);
   await chmod(sockets, 0o700);
+  const reach = await runCommand([...place.as, 'test', '-w', root]);
+  if (reach.code !== 0) throw new GridError('unavailable', `the user "postgres" cannot reach ${root}`, { hint: `let others pass through the directories above it: chmod o+x ${home}` });
   return place;
 }
 
