@@ -1,0 +1,50 @@
+/** The one-machine grid for tests: the real `gridvc` command, in a state directory of the tests' own (its layers are kept between runs). */
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+
+export const root = join(import.meta.dirname, '..', '..', '..');
+export const testHome = process.env['GRIDVC_TEST_HOME'] ?? '/var/lib/gridvc-test';
+const gridvcPath = join(root, 'bin', 'gridvc');
+
+export interface Ran {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly seconds: number;
+}
+
+/** Runs `gridvc ...words`; never throws. A process is ended after `seconds` (default 300). */
+export function gridvc(words: readonly string[], options: { seconds?: number; input?: string; env?: NodeJS.ProcessEnv; signalAfter?: { ms: number; signal: NodeJS.Signals } } = {}): Promise<Ran> {
+  const begun = performance.now();
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [gridvcPath, ...words], {
+      env: { ...process.env, GRIDVC_HOME: testHome, ...options.env },
+      stdio: ['pipe', 'pipe', 'pipe'],
+      timeout: (options.seconds ?? 300) * 1000,
+    });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.setEncoding('utf8').on('data', (chunk: string) => (stdout += chunk));
+    child.stderr.setEncoding('utf8').on('data', (chunk: string) => (stderr += chunk));
+    child.stdin.end(options.input ?? '');
+    if (options.signalAfter) setTimeout(() => child.kill(options.signalAfter?.signal), options.signalAfter.ms).unref();
+    child.on('close', (code) => resolve({ code, stdout, stderr, seconds: (performance.now() - begun) / 1000 }));
+  });
+}
+
+/** Why flow tests cannot run here, or undefined. */
+export function whyNoGrid(): string | undefined {
+  if (process.getuid?.() !== 0) return 'needs root';
+  for (const command of ['openvpn', 'runc', 'mmdebstrap', 'mksquashfs', 'nft', 'socat']) {
+    if (spawnSync('sh', ['-c', 'command -v "$1"', 'sh', command]).status !== 0) return `${command} is not installed (gridvc doctor)`;
+  }
+  if (spawnSync('unshare', ['--net', 'true']).status !== 0) return 'no right to make network namespaces';
+  if (existsSync('/run/netns/gridvc-alpha') && !existsSync(join(testHome, 'grid'))) return 'another grid is up on this machine (gridvc grid down)';
+  return undefined;
+}
+
+/** The state directory, passable for the database's user. */
+export function prepareHome(): void {
+  mkdirSync(testHome, { recursive: true, mode: 0o711 });
+}
