@@ -57,7 +57,8 @@ export async function exec(id: string, words: readonly string[], options: Common
   const chosen = options.node ?? names;
   for (const node of chosen) if (!names.includes(node)) throw noSuchNode(id, node, names);
   const command = words.length === 1 ? (words[0] ?? '') : quoteCommand(words);
-  const width = Math.max(...chosen.map((name) => name.length));
+  const prefix = prefixer(chosen);
+  const input = chosen.length === 1 && !process.stdin.isTTY ? process.stdin : undefined;
   const { signal, done } = onInterrupt(() => undefined);
   try {
     const codes = await Promise.all(
@@ -65,10 +66,11 @@ export async function exec(id: string, words: readonly string[], options: Common
         runOnNode({
           client, cluster: id, access, node, command, signal, privateKey: userKey().privateKey,
           ...(options.root === true ? { user: 'root' } : {}),
-          onLine: (line, from) => (from === 'stdout' ? print : note)(`${node.padEnd(width)}  ${line}`),
+          ...(input === undefined ? {} : { input }),
+          onLine: (line, from) => (from === 'stdout' ? print : note)(`${prefix(node)}${line}`),
         }).catch((error: unknown) => {
           if (signal.aborted) throw error;
-          note(`${node.padEnd(width)}  gridvc: ${(error as Error).message}`);
+          note(`${prefix(node)}gridvc: ${(error as Error).message}`);
           return 255;
         }),
       ),
@@ -76,7 +78,14 @@ export async function exec(id: string, words: readonly string[], options: Common
     return Math.max(...codes);
   } finally {
     done();
+    if (input !== undefined) process.stdin.destroy(); // else an open pipe keeps us alive
   }
+}
+
+/** "n1:  ", as wide as the widest of them. */
+function prefixer(names: readonly string[]): (name: string) => string {
+  const width = Math.max(...names.map((name) => name.length));
+  return (name) => `${name}: ${' '.repeat(width - name.length)}`;
 }
 
 export async function vpn(id: string, options: CommonOptions & { readonly out?: string }): Promise<void> {

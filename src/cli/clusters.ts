@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { GridError, isGridError } from '../domain/error.js';
 import { checkName } from '../domain/names.js';
 import type { ClusterView } from '../domain/views.js';
+import type { AskedCluster, ClusterClient } from '../soap/client.js';
 import type { CommonOptions, CreateOptions, RequestOptions } from './commands/cluster.js';
 import { connect } from './connect.js';
 import { onInterrupt } from './interrupt.js';
@@ -22,16 +23,38 @@ export async function plan(file: string | undefined, options: RequestOptions & C
 export async function create(file: string | undefined, options: CreateOptions): Promise<number> {
   const { client } = await connect(options);
   const keys = [userKey().publicLine, ...readPublicKeys(options.sshKey ?? [])];
-  const cluster = await client.createCluster(options.key ?? randomUUID(), await readRequest(file, options, keys, client));
-  for (const warning of cluster.warnings) note(`warning: ${warning}`);
-  if (options.json !== true) print(cluster.id);
-  if (options.wait !== true) {
-    if (options.json === true) printJson(cluster);
-    return exitCodes.done;
+  const request = await readRequest(file, options, keys, client);
+  const key = options.key ?? randomUUID();
+  if (options.wait === true) return createAndWait(client, key, request, options);
+  const cluster = await client.createCluster(key, request);
+  announce(cluster);
+  if (options.json === true) printJson(cluster);
+  else print(cluster.id);
+  return exitCodes.done;
+}
+
+/** Ctrl-C while waiting destroys the cluster: what nobody waits for is not left behind. A second one leaves it alone. */
+async function createAndWait(client: ClusterClient, key: string, request: AskedCluster, options: CreateOptions): Promise<number> {
+  const { signal, done } = onInterrupt(() => note('destroying the cluster; again to leave it as it is'));
+  try {
+    const cluster = await client.createCluster(key, request);
+    announce(cluster);
+    if (options.json !== true) print(cluster.id);
+    const end = await follow({ client, id: cluster.id, signal, out: process.stderr }).catch(async (error: unknown) => {
+      if (!isGridError(error, 'interrupted')) throw error;
+      await client.destroyCluster(cluster.id);
+      await follow({ client, id: cluster.id, signal: new AbortController().signal, out: process.stderr, until: 'final' });
+      throw new GridError('interrupted', `interrupted; cluster ${cluster.id} is destroyed`);
+    });
+    if (options.json === true) printJson(end);
+    return end.state === 'ready' ? exitCodes.done : exitCodes.failed;
+  } finally {
+    done();
   }
-  const end = await waitFor(client, cluster.id, 'ready');
-  if (options.json === true) printJson(end);
-  return end.state === 'ready' ? exitCodes.done : exitCodes.failed;
+}
+
+function announce(cluster: ClusterView): void {
+  for (const warning of cluster.warnings) note(`warning: ${warning}`);
 }
 
 export async function list(options: CommonOptions & { readonly all?: boolean }): Promise<void> {
@@ -83,7 +106,7 @@ export async function destroy(ids: readonly string[], options: CommonOptions & {
 }
 
 /** Progress on standard error. Ctrl-C ends the waiting, not the cluster. */
-async function waitFor(client: Parameters<typeof follow>[0]['client'], id: string, until: 'ready' | 'final'): Promise<ClusterView> {
+async function waitFor(client: ClusterClient, id: string, until: 'ready' | 'final'): Promise<ClusterView> {
   const { signal, done } = onInterrupt(() => undefined);
   try {
     return await follow({ client, id, signal, out: process.stderr, until });

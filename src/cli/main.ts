@@ -16,7 +16,6 @@ export function makeProgram(): Command {
   const program = new Command('gridvc')
     .description('Clusters of Debian machines with the software you ask for, in seconds, on grid resources that trust X.509 certificates.')
     .version('0.1.0', '-V, --version')
-    .enablePositionalOptions()
     .exitOverride()
     .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'gridvc: ').replace(/\n\(Did you mean/, '\nhint: (did you mean')) })

@@ -1,4 +1,5 @@
 /** Commands on nodes: ssh2 over the gatekeeper's tunnel, with the node's key checked against what the gatekeeper vouches for. */
+import { Readable, type Duplex } from 'node:stream';
 import ssh2, { type Client, type ClientChannel } from 'ssh2';
 import { GridError } from '../domain/error.js';
 import type { AccessView } from '../domain/views.js';
@@ -16,7 +17,7 @@ export interface NodeCommand {
   readonly user?: string;
   /** A line for the login shell of the node. */
   readonly command: string;
-  readonly input?: string | Uint8Array;
+  readonly input?: string | Uint8Array | Readable;
   readonly onLine?: (line: string, from: 'stdout' | 'stderr') => void;
   readonly signal?: AbortSignal;
 }
@@ -43,7 +44,7 @@ export async function runOnNode(options: NodeCommand): Promise<number> {
   }
 }
 
-function login(connection: Client, socket: import('node:stream').Duplex, options: NodeCommand): Promise<void> {
+function login(connection: Client, socket: Duplex, options: NodeCommand): Promise<void> {
   const keys = knownKeys(options.access.knownHosts, options.node, 22);
   return new Promise((resolve, reject) => {
     connection
@@ -77,7 +78,8 @@ function execute(connection: Client, options: NodeCommand): Promise<number> {
         err.end();
         resolve(code);
       });
-      channel.end(options.input ?? '');
+      if (options.input instanceof Readable) options.input.pipe(channel);
+      else channel.end(options.input ?? '');
     });
   });
 }

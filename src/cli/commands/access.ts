@@ -13,7 +13,6 @@ export function addAccessCommands(program: Command): void {
       .argument('[command...]', 'command for the node\'s shell instead of a login')
       .option('-l, --login <user>', 'user on the node (default: grid)')
       .addOption(gatekeeperOption())
-      .passThroughOptions()
       .action(action(async (id: string, node: string, words: readonly string[], options: CommonOptions & { login?: string }, _command: Command) => (await import('../access.js')).ssh(id, node, words, options))),
     'gridvc ssh c1a2b3c4 n1',
     'gridvc ssh c1a2b3c4 n2 -- uname -a',
@@ -21,18 +20,18 @@ export function addAccessCommands(program: Command): void {
   example(
     program
       .command('exec')
-      .description('run a command on all nodes at once; each line is prefixed by its node; exit code: the worst')
+      .description('run a command on all nodes at once; each line is prefixed by its node; exit code: the worst. One node gets standard input, too.')
       .argument('<id>', 'cluster')
-      .argument('<command...>', 'several words are passed as they are; a single word is a line for the node\'s shell')
+      .argument('<command...>', 'after --: several words are passed as they are, a single one is a line for the node\'s shell')
       .option('--node <names>', 'only on these nodes', several)
       .option('--root', 'as root (default: grid)')
       .addOption(gatekeeperOption())
-      .passThroughOptions()
       .action(
         action(async (id: string, words: readonly string[], options: CommonOptions & { node?: readonly string[]; root?: boolean }, _command: Command) => (await import('../access.js')).exec(id, words, options)),
       ),
-    'gridvc exec c1a2b3c4 hostname',
-    "gridvc exec --node n1,n2 c1a2b3c4 'free -m | head -2'",
+    'gridvc exec c1a2b3c4 -- hostname -f',
+    "gridvc exec c1a2b3c4 --node n1,n2 'free -m | head -2'",
+    "gridvc exec c1a2b3c4 --node n1 'cat > hello.c' < hello.c",
   );
   example(
     program
