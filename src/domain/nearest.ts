@@ -1,12 +1,12 @@
 /** Near names, for "did you mean". */
 
 /**
- * Up to three of `candidates` that are a few typing errors away from `name`, nearest first; for a short
+ * Up to `max` of `candidates` (there may be tens of thousands) that are a few typing errors away from `name`, nearest first; for a short
  * name one error, for a longer one a third of its letters. Case is ignored.
  */
-export function nearest(name: string, candidates: Iterable<string>): string[] {
+export function nearest(name: string, candidates: Iterable<string>, max = 3): string[] {
   const wanted = name.slice(0, 64).toLowerCase();
-  const most = Math.max(1, Math.floor(wanted.length / 3));
+  const most = Math.min(3, Math.max(1, Math.floor(wanted.length / 3)));
   const found: { candidate: string; distance: number }[] = [];
   for (const candidate of candidates) {
     if (Math.abs(candidate.length - wanted.length) > most) continue;
@@ -14,7 +14,7 @@ export function nearest(name: string, candidates: Iterable<string>): string[] {
     if (distance <= most) found.push({ candidate, distance });
   }
   found.sort((a, b) => a.distance - b.distance || (a.candidate < b.candidate ? -1 : 1));
-  return found.slice(0, 3).map(({ candidate }) => candidate);
+  return found.slice(0, max).map(({ candidate }) => candidate);
 }
 
 /** "did you mean a, b or c?", or undefined if nothing is near. */
