@@ -115,7 +115,7 @@ export class AptCatalogue implements Catalogue {
   private async unknown(root: AptRoot, names: readonly string[]): Promise<GridError> {
     const all = await this.packageNames(root);
     const hints = names.flatMap((name) => {
-      const near = nearest(name.replace(/[:=].*$/, ''), all, 3);
+      const near = nearest(name.replace(/[:=].*$/, ''), all);
       return near.length > 0 ? [`${name}: did you mean ${near.join(', ')}?`] : [];
     });
     const what = names.length === 1 ? 'unknown package' : 'unknown packages';
