@@ -1,16 +1,14 @@
 /**
  * Which site runs how many nodes: pure, a function of the request and of what the sites said a moment ago.
  *
- * A host takes as many nodes as fit by memory and by disk; processors are a soft limit: up to `nodesPerCpu` nodes share
- * one. `pack` takes one site if any single one is large enough, else as few as possible; `spread` goes round the sites.
+ * A host takes as many nodes as fit by memory and by disk; processors are a soft limit (domain/capacity.ts: 32 vcpus on
+ * one). `pack` takes one site if any single one is large enough, else as few as possible; `spread` goes round the sites.
  * Sites come in the request's order of preference; without one, those with most room first, then by name.
  */
+import { roomFor } from '../src/domain/capacity.js';
 import { GridError } from '../src/domain/error.js';
 import type { ClusterRequest } from '../src/domain/request.js';
 import type { HostCapacity, SiteSnapshot, SiteState } from '../src/domain/views.js';
-
-/** Virtual processors handed out per real one. */
-export const nodesPerCpu = 32;
 
 export interface KnownSite {
   readonly name: string;
@@ -59,15 +57,9 @@ export function required(demand: Pick<ClusterRequest, 'count' | 'minCount' | 'on
   }
 }
 
-/** Nodes of this size that fit on one host now. */
-export function hostRoom(host: HostCapacity, demand: Pick<NodeDemand, 'memory' | 'disk' | 'vcpus'>): number {
-  const room = Math.min(host.freeMemory / demand.memory, host.freeDisk / demand.disk, (host.vcpus * nodesPerCpu) / demand.vcpus);
-  return Math.max(0, Math.floor(room));
-}
-
 function siteRoom(site: KnownSite, demand: NodeDemand): number {
   if (site.snapshot === undefined || missing(site.snapshot, demand) !== undefined) return 0;
-  return site.snapshot.hosts.reduce((sum, host) => sum + hostRoom(host, demand), 0);
+  return site.snapshot.hosts.reduce((sum, host) => sum + roomFor(demand, host), 0);
 }
 
 /** What the site does not offer at all, in words; undefined if it offers everything. */

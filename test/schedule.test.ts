@@ -1,8 +1,9 @@
 /** The scheduler: what it must never do, by random grids; what it must say, by example. */
 import fc from 'fast-check';
 import t from 'tap';
+import { roomFor } from '../src/domain/capacity.js';
 import { isGridError } from '../src/domain/error.js';
-import { hostRoom, required, schedule, type Demand, type KnownSite } from '../gatekeeper/schedule.js';
+import { required, schedule, type Demand, type KnownSite } from '../gatekeeper/schedule.js';
 
 const host = fc.record({ freeMemory: fc.integer({ min: 0, max: 8000 }), freeDisk: fc.integer({ min: 0, max: 40000 }), vcpus: fc.integer({ min: 0, max: 4 }) });
 const grid = fc.array(fc.array(host, { maxLength: 4 }), { maxLength: 5 }).map((sites) =>
@@ -23,7 +24,7 @@ const demand = fc
   })
   .map(({ cut, ...d }): Demand => ({ ...d, minCount: Math.max(1, d.count - cut), os: 'bookworm', bundles: [], sites: [] }));
 
-const roomOf = (site: KnownSite | undefined, d: Demand): number => (site?.snapshot?.hosts ?? []).reduce((sum, h) => sum + hostRoom(h, d), 0);
+const roomOf = (site: KnownSite | undefined, d: Demand): number => (site?.snapshot?.hosts ?? []).reduce((sum, h) => sum + roomFor(d, h), 0);
 
 void t.test('random grids', async (t) => {
   fc.assert(

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { GridError } from '../../src/domain/error.js';
 import { clientFile, hubConfig, type HubPaths } from '../../src/overlay/hub-config.js';
 import type { Block } from '../../src/overlay/addresses.js';
-import { runCommand } from '../../src/proc/command.js';
+import { runCommand, stopDaemon } from '../../src/proc/command.js';
 import { deviceOf } from './namespace.js';
 
 export interface HubClient {
@@ -102,10 +102,9 @@ export async function hubPid(files: HubFiles): Promise<number | undefined> {
 export async function killHub(files: HubFiles): Promise<void> {
   const pid = await hubPid(files);
   if (pid === undefined) return;
+  await stopDaemon(pid);
   for (let waited = 0; (await hubPid(files)) === pid; waited += 10) {
-    if (waited === 0) send(pid, 'SIGTERM');
-    if (waited === 2000) send(pid, 'SIGKILL');
-    if (waited > 10_000) throw new GridError('internal', `openvpn (pid ${pid}) does not die`);
+    if (waited > 10_000) throw new GridError('internal', `openvpn (pid ${pid}) of ${files.directory} does not die`);
     await sleep(10);
   }
 }
@@ -114,14 +113,6 @@ export async function killHub(files: HubFiles): Promise<void> {
 export async function logTail(files: HubFiles): Promise<string> {
   const text = await readFile(files.log, 'utf8').catch(() => '');
   return text.trim().split('\n').slice(-3).join(' | ') || `no log at ${files.log}`;
-}
-
-function send(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
 }
 
 /** True if an unprivileged account can enter `directory`: then openvpn need not stay root. */

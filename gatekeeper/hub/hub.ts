@@ -8,8 +8,7 @@ import type { Duplex } from 'node:stream';
 import { GridError } from '../../src/domain/error.js';
 import type { Log } from '../../src/log.js';
 import { hubAddress } from '../../src/overlay/addresses.js';
-import { runCommand } from '../../src/proc/command.js';
-import { openStream } from '../../src/proc/stream.js';
+import { openStream, runCommand } from '../../src/proc/command.js';
 import { admit, hubFiles, hubPid, killHub, logTail, refuse, spawnHub, writeHubFiles, type HubClient, type HubFiles, type HubSpec } from './daemon.js';
 import { openManagement, parseStatus, type ConnectedClient, type Management } from './management.js';
 import { addNamespace, adoptDevice, hasDevice, holdsDevice, inNamespace, removeNamespace } from './namespace.js';
@@ -133,7 +132,9 @@ export class Hub {
     await killHub(this.files);
     await writeHubFiles(this.spec, this.files);
     await Promise.all([addNamespace(this.spec.cluster), this.spawn()]);
-    await adoptDevice(this.spec.cluster, this.address());
+    await adoptDevice(this.spec.cluster, this.address()).catch(async (error: unknown) => {
+      throw (await hasDevice(this.spec.cluster)) ? error : await this.refusal('openvpn ended'); // it took its device with it
+    });
   }
 
   private async spawn(): Promise<void> {
@@ -158,11 +159,13 @@ export class Hub {
     const deadline = Date.now() + startSeconds * 1000;
     for (let tries = 0; !(await done()); tries++) {
       const dead = tries > 100 && (await hubPid(this.files)) === undefined;
-      if (dead || Date.now() > deadline) {
-        throw new GridError('unavailable', `the hub of ${this.spec.cluster} on UDP port ${this.spec.port} did not start: ${what}`, { hint: await logTail(this.files) });
-      }
+      if (dead || Date.now() > deadline) throw await this.refusal(what);
       await sleep(5);
     }
+  }
+
+  private async refusal(what: string): Promise<GridError> {
+    return new GridError('unavailable', `the hub of ${this.spec.cluster} on UDP port ${this.spec.port} did not start: ${what}`, { hint: await logTail(this.files) });
   }
 
   /** openvpn died: start it again, with growing pauses, until it stands or the hub is stopped. */

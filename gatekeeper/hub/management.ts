@@ -16,7 +16,7 @@ export interface Management {
 export interface ConnectedClient {
   /** Common name: <node>.<cluster>. */
   readonly name: string;
-  /** Overlay address; "" while the server has not assigned it. */
+  /** Overlay address. */
   readonly address: string;
 }
 
@@ -67,7 +67,8 @@ export async function openManagement(path: string): Promise<Management> {
   };
 }
 
-/** Reads the answer to `status 3` (tab separated; the header line names the columns, which differ between versions). */
+/** Clients that are in: one that was refused (no file for its name) stays in openvpn's list a while, without an address.
+ * Reads the answer to `status 3` (tab separated; the header line names the columns, which differ between versions). */
 export function parseStatus(status: readonly string[]): readonly ConnectedClient[] {
   const header = status.find((line) => line.startsWith('HEADER\tCLIENT_LIST\t'))?.split('\t').slice(1);
   const name = header?.indexOf('Common Name') ?? -1;
@@ -77,7 +78,7 @@ export function parseStatus(status: readonly string[]): readonly ConnectedClient
     .filter((line) => line.startsWith('CLIENT_LIST\t'))
     .map((line) => line.split('\t'))
     .map((fields) => ({ name: fields[name] ?? '', address: fields[address] ?? '' }))
-    .filter((client) => client.name !== '' && client.name !== 'UNDEF');
+    .filter((client) => client.name !== 'UNDEF' && client.address !== '');
 }
 
 function connected(path: string): Promise<Socket> {

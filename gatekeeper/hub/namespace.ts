@@ -24,7 +24,10 @@ export async function addNamespace(cluster: string): Promise<void> {
 
 /** Repeatable. */
 export async function removeNamespace(cluster: string): Promise<void> {
-  if (await exists(`/run/netns/${namespaceOf(cluster)}`)) await ip(['netns', 'del', namespaceOf(cluster)]);
+  const path = `/run/netns/${namespaceOf(cluster)}`;
+  if (!(await exists(path))) return;
+  const removed = await runCommand(['ip', 'netns', 'del', namespaceOf(cluster)], { seconds: 10 });
+  if (removed.code !== 0 && (await exists(path))) throw new GridError('internal', `the hub's namespace could not be removed: ${removed.reason}`);
 }
 
 /** True while the device is in the namespace where the gatekeeper runs. */
