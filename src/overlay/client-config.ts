@@ -21,7 +21,7 @@ export interface Credentials {
 export function nodeFiles(node: Pick<NodeSpec, 'certificate' | 'key'>, overlay: OverlaySpec): readonly ContextFile[] {
   const config = lines([
     ...clientOptions(overlay),
-    'dev gridvc',
+    'dev tun0', // the name that the nodes' MPI settings know
     `ca ${directory}/gridvc-ca.crt`,
     `cert ${nodeCertificatePath}`,
     `key ${directory}/gridvc.key`,
