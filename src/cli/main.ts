@@ -50,9 +50,22 @@ async function main(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     const asked = ['commander.helpDisplayed', 'commander.version'].includes(error.code);
-    if (!asked && error.code !== 'commander.help') note(`hint: gridvc ${argv[2] !== undefined && !argv[2].startsWith('-') ? `${argv[2]} ` : ''}--help`);
+    if (!asked && error.code !== 'commander.help') note(`hint: ${helpFor(program, argv.slice(2))}`);
     return asked ? exitCodes.done : exitCodes.usage;
   }
+}
+
+/** The help of the command that was meant, as far as it exists. */
+function helpFor(program: Command, words: readonly string[]): string {
+  let command = program;
+  const names = ['gridvc'];
+  for (const word of words) {
+    const next = command.commands.find((each) => each.name() === word);
+    if (next === undefined) break;
+    command = next;
+    names.push(word);
+  }
+  return [...names, '--help'].join(' ');
 }
 
 if (process.argv[1] !== undefined && /(^|\/)(main\.js|gridvc)$/.test(process.argv[1])) process.exitCode = await main(process.argv);

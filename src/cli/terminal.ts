@@ -57,6 +57,7 @@ export function report(error: unknown, json = false): number {
 
 function messageOf(error: unknown): string {
   if (isGridError(error)) return error.message;
+  if (error instanceof Error && error.name === 'DerError') return error.message; // a damaged certificate or key, not a bug
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 

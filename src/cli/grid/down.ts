@@ -12,7 +12,7 @@ import { stopPostgres } from '../../store/embedded.js';
 import { Releases } from '../releases.js';
 import { gridClient } from './client.js';
 import { stopProcess } from './daemons.js';
-import { gridLayout, type GridLayout, type SiteLayout } from './layout.js';
+import { gridLayout, type GridLayout } from './layout.js';
 import { takeLock } from './lock.js';
 import { dropNetworks } from './network.js';
 import { findGrid, runningPid } from './state.js';
@@ -35,7 +35,7 @@ export async function gridDown(options: DownOptions): Promise<boolean> {
   const steps = [
     ...(options.force ? [] : [() => destroyClusters(layout, options.say)]),
     () => stopAll(layout, options),
-    () => sweep(layout, options.say),
+    () => sweepHubs(layout, options.say),
     () => unmountBelow(layout.dir),
     () => dropNetworks(layout),
     () => stopPostgres({ home: layout.dir }),
@@ -85,22 +85,7 @@ async function stopAll(layout: GridLayout, options: DownOptions): Promise<void> 
   }
 }
 
-/** Nodes and hubs that outlived their keeper. */
-async function sweep(layout: GridLayout, say: (line: string) => void): Promise<void> {
-  await Promise.all(layout.sites.map((site) => sweepNodes(site, say)));
-  await sweepHubs(layout, say);
-}
-
-async function sweepNodes(site: SiteLayout, say: (line: string) => void): Promise<void> {
-  if (!existsSync(`/run/netns/${site.netns}`)) return;
-  const { nodeDriver } = await import('./leftovers.js');
-  const driver = await nodeDriver(site);
-  for (const { id } of await driver.list()) {
-    await driver.remove(id);
-    say(`node ${id.node} of ${id.cluster}, left over at ${site.site}, is removed`);
-  }
-}
-
+/** Hubs that outlived their keeper; heads remove their own leftovers when they start. */
 async function sweepHubs(layout: GridLayout, say: (line: string) => void): Promise<void> {
   const { removeHubs } = await import('./leftovers.js');
   for (const name of await removeHubs(layout)) say(`overlay hub ${name}, left over, is removed`);
