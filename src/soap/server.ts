@@ -128,7 +128,7 @@ async function readBody(request: IncomingMessage, limit: number): Promise<string
       if (bytes > limit) reject(tooLarge());
       else chunks.push(chunk);
     });
-    request.once('error', reject);
+    request.once('error', (error) => reject(new GridError('interrupted', 'the connection ended before the body did', { cause: error })));
     request.once('end', () => {
       try {
         const text = decodeUtf8(Buffer.concat(chunks));
