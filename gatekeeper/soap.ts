@@ -17,7 +17,7 @@ export interface GatekeeperServices {
   readonly delegation: DelegationService;
   readonly sites: SiteService;
   readonly fromRsl: (text: string) => RawRequest;
-  readonly fromElements: (elements: RequestElements) => RawRequest;
+  readonly fromElements: (elements: Partial<RequestElements>) => RawRequest;
 }
 
 export interface MountOptions {
@@ -39,7 +39,7 @@ function clusterHandlers({ clusters, delegation, fromRsl, fromElements }: Gateke
   const rawRequest = (input: { request?: RequestElements; rsl?: string }): RawRequest => {
     const { request, rsl } = input;
     if (rsl !== undefined && request === undefined) return fromRsl(rsl);
-    if (request !== undefined && rsl === undefined) return fromElements(request);
+    if (request !== undefined && rsl === undefined) return fromElements(given(request));
     throw new GridError('bad-request', `${request === undefined ? 'neither' : 'both'} of the elements request and rsl are given`, { hint: 'give exactly one' });
   };
   return {
@@ -54,6 +54,11 @@ function clusterHandlers({ clusters, delegation, fromRsl, fromElements }: Gateke
     requestDelegation: (caller) => delegation.requestDelegation(caller),
     putDelegation: (caller, { id, chain }) => delegation.putDelegation(caller, id, chain),
   };
+}
+
+/** Without the empty lists that stand for elements which were not there. */
+function given(request: RequestElements): Partial<RequestElements> {
+  return Object.fromEntries(Object.entries(request).filter(([, value]) => value.length > 0));
 }
 
 function siteHandlers(sites: SiteService): Handlers<typeof siteOperations, Caller> {

@@ -12,6 +12,7 @@ import { PassThrough } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { connect } from 'node:tls';
 import pino from 'pino';
+import fc from 'fast-check';
 import t from 'tap';
 import { HeadClient } from '../gatekeeper/head-client.js';
 import { serveGatekeeper } from '../gatekeeper/server.js';
@@ -27,7 +28,7 @@ import type { ClusterService, DelegationService, HeadService, PartView, SiteServ
 import { ClusterClient } from '../src/soap/client.js';
 import { services } from '../src/soap/contract.js';
 import type { Shape } from '../src/soap/shape.js';
-import { readXml } from '../src/soap/xml.js';
+import { escapeXml, readXml } from '../src/soap/xml.js';
 import type { XmlElement } from '../src/soap/xml.js';
 
 // ---------------------------------------------------------------- a small world
@@ -131,7 +132,7 @@ t.test('every operation of cluster.wsdl and site.wsdl goes there and back unchan
   t.same(last(), ['plan', rawOf({ rsl: ['&(count=2)(name="<&>")'] })]);
   const file = { path: '/home/grid/x', mode: '0600', content: 'aGVsbG8=' };
   t.same(await client.createCluster('key-1', { count: 4, package: ['gcc'], onFailure: 'any', file: [file] }), view);
-  t.same(last(), ['createCluster', 'key-1', rawOf({ count: ['4'], package: ['gcc'], bundle: [], site: [], onFailure: ['any'], sshKey: [] }, [file])]);
+  t.same(last(), ['createCluster', 'key-1', rawOf({ count: ['4'], package: ['gcc'], onFailure: ['any'] }, [file])]);
   t.same(await client.getCluster('k3x9q2ab'), view);
   t.same(await client.listClusters(), [view]);
   t.same(await client.awaitEvents('k3x9q2ab', 2 ** 40, 60), [event, event]);
@@ -199,16 +200,16 @@ t.test('bad documents are refused with a fault that names what is wrong, and rea
     ['a DTD', envelope(get, '<!DOCTYPE x>'), 'a DOCTYPE is not allowed'],
     ['an entity bomb', envelope('<c:getCluster><c:id>&amp;&b;</c:id></c:getCluster>', '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>'), 'a DOCTYPE is not allowed'],
     ['an external entity', envelope('<c:getCluster><c:id>&f;</c:id></c:getCluster>', '<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]>'), 'a DOCTYPE is not allowed'],
-    ['an undeclared entity', envelope('<c:getCluster><c:id>&constructor;</c:id></c:getCluster>'), 'Invalid character entity'],
-    ['a processing instruction', envelope(get, '<?xml-stylesheet href="x"?>'), 'processing instruction &lt;?xml-stylesheet?&gt; is not allowed'],
+    ['an undeclared entity', envelope('<c:getCluster><c:id>&constructor;</c:id></c:getCluster>'), 'the entity &amp;constructor; is not known'],
+    ['a processing instruction', envelope(get, '<?xml-stylesheet href="x"?>'), 'processing instruction &lt;?xml-stylesheet href'],
     ['another encoding', envelope(get, '<?xml version="1.0" encoding="ISO-8859-1"?>'), 'encoding "ISO-8859-1" is not read'],
     ['another charset', envelope(get), 'charset "utf-16" is not read', { 'Content-Type': 'text/xml; charset=utf-16' }],
     ['not UTF-8', Buffer.from(envelope('<c:getCluster><c:id>\xff</c:id></c:getCluster>'), 'latin1'), 'not valid UTF-8'],
     ['compressed', envelope(get), 'content encoding "gzip" is not read', { 'Content-Encoding': 'gzip' }],
     ['JSON', '{}', 'content type "application/json" is not SOAP 1.1', { 'Content-Type': 'application/json' }],
     ['nothing', '', 'the body is empty'],
-    ['malformed', envelope(get).replace('</c:id>', ''), 'XML, line 1: Unexpected close tag'],
-    ['cut short', envelope(get).slice(0, -20), 'XML, line 1: '],
+    ['malformed', envelope(get).replace('</c:id>', ''), 'XML, line 1: &lt;/c:getCluster&gt; closes &lt;c:id&gt;'],
+    ['cut short', envelope(get).slice(0, -20), 'XML, line 1: "&gt;" is missing'],
     ['no envelope', get.replaceAll('c:', ''), 'not a SOAP envelope'],
     ['SOAP 1.2', envelope(get).replace(soap, 'http://www.w3.org/2003/05/soap-envelope'), 'is not SOAP 1.1'],
     ['two operations', envelope(get + get), 'the SOAP body has 2 elements'],
@@ -248,6 +249,25 @@ t.test('bad documents are refused with a fault that names what is wrong, and rea
   t.equal(calls.at(-1)?.[0], 'getCluster', 'the body decides, not the SOAPAction header');
 });
 
+t.test('the reader: what is escaped comes back, and whatever comes is read or refused, never a bug', async (t) => {
+  const piece = fc.oneof(fc.constantFrom('<', '>', '/', '<a>', '</a>', '<a b="c"', '&', '&lt;', '&#', '&#x0;', ';', '<!--', '-->', '<![CDATA[', ']]>', '<?', '?>', 'xmlns:x="y"', '<x:a>', '"', "'", '=', ' ', '\n'), fc.string());
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 20 }), (pieces) => {
+      try {
+        return readXml(pieces.join('')).name !== '';
+      } catch (error) {
+        return isGridError(error, 'bad-request');
+      }
+    }),
+    { numRuns: 3000 },
+  );
+  fc.assert(fc.property(fc.string({ unit: 'grapheme' }).filter((text) => !/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/.test(text)), (text) => readXml(`<a>${escapeXml(text)}</a>`).text === text));
+  t.equal(readXml(`<a>${escapeXml('\x1b[1m\0')}</a>`).text, '\ufffd[1m\ufffd', 'what XML cannot hold is replaced');
+  t.same(readXml('<?xml version="1.0"?>\r\n<!-- c --><p:a xmlns:p="u" xmlns="d" x="1" p:y=\'2\'>t<![CDATA[<&]]>\r<b xmlns=""/></p:a >'), {
+    name: 'a', namespace: 'u', attributes: [{ name: 'x', namespace: '', value: '1' }, { name: 'y', namespace: 'u', value: '2' }], text: 't<&\n', children: [{ name: 'b', namespace: '', attributes: [], children: [], text: '' }],
+  });
+});
+
 // ---------------------------------------------------------------- HTTP beside SOAP
 
 t.test('?wsdl, types.xsd, healthz, and everything else', async (t) => {
@@ -258,7 +278,6 @@ t.test('?wsdl, types.xsd, healthz, and everything else', async (t) => {
   t.match(await raw('GET', '/soap/cluster'), { status: 405, text: /\?wsdl/ });
   t.match(await raw('DELETE', '/soap/cluster'), { status: 405 });
   t.match(await raw('GET', '/healthz', '', {}, {}), { status: 200, text: '{"ok":true}' });
-  t.match(await raw('GET', '/soap/%zz'), { status: 400, text: /"kind":"bad-request"/ });
   t.match(await raw('GET', '/nowhere'), { status: 404, text: /"kind":"not-found".*nothing is at GET \/nowhere/ });
 });
 
@@ -391,7 +410,7 @@ t.test('python3-zeep reads our WSDLs and makes real calls', { skip: missing('/us
     fault: ['soap:Client', 'there is no cluster missing1', 'not-found', 'gridvc list shows yours'],
   });
   const created = calls.find((call) => call[1] === 'zeep-1')?.[2] as RawRequest;
-  t.same(created, rawOf({ count: ['4'], minCount: ['2'], package: ['gcc', 'make'], bundle: ['mpi'], site: [], placement: ['spread'], sshKey: [] }, [{ path: '/home/grid/a', mode: '0600', content: 'aGVsbG8=' }]));
+  t.same(created, rawOf({ count: ['4'], minCount: ['2'], package: ['gcc', 'make'], bundle: ['mpi'], placement: ['spread'] }, [{ path: '/home/grid/a', mode: '0600', content: 'aGVsbG8=' }]));
 });
 
 t.test('gSOAP makes C++ from our WSDLs without a warning', { skip: missing('/usr/bin/wsdl2h', ['gsoap']) }, async (t) => {

@@ -13,7 +13,8 @@ import type { CallOptions, ClientOptions } from './https-client.js';
 import { HttpsClient } from './https-client.js';
 import type { Value } from './shape.js';
 import { readShape, writeFields } from './shape.js';
-import { decodeUtf8, envelopeNamespace, plainPayload, readEnvelope } from './xml.js';
+import { envelopeNamespace, plainPayload, readEnvelope } from './envelope.js';
+import { decodeUtf8 } from './xml.js';
 
 /** Calls the operations of one service by name, typed by the contract. */
 export class SoapClient<O extends Operations> {

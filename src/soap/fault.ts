@@ -9,7 +9,8 @@ import { errorKinds, GridError, isGridError } from '../domain/error.js';
 import type { Log } from '../log.js';
 import { gridFault, typesNamespace } from './contract.js';
 import type { XmlElement } from './xml.js';
-import { escapeXml, plainPayload } from './xml.js';
+import { plainPayload } from './envelope.js';
+import { escapeXml } from './xml.js';
 
 interface Outside {
   /** SOAP 1.1 fault code: whose fault it is. */
