@@ -3,7 +3,7 @@
  * one is know how long it may act for its owner: overlay certificates end no later. One per owner; the newest replaces.
  * Files: <home>/delegations/<id>.key and .pem, 0600.
  */
-import { createPublicKey, randomBytes } from 'node:crypto';
+import { createPublicKey, randomBytes, type KeyObject } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GridError } from '../src/domain/error.js';
@@ -13,7 +13,7 @@ import { makeKey, makeRequest } from '../src/pki/issue.js';
 import type { Database } from '../src/store/database.js';
 
 /** Validates a PEM chain (new proxy first) and says whose it is; throws not-authenticated with the reason. */
-export type ReadChain = (chain: string) => Promise<{ subject: string; notAfter: Date; publicKey: string }>;
+export type ReadChain = (chain: string) => Promise<{ subject: string; notAfter: Date; publicKey: KeyObject }>;
 
 export class Delegations implements DelegationService {
   private constructor(
@@ -44,7 +44,7 @@ export class Delegations implements DelegationService {
     const read = await this.readChain(chain);
     if (read.subject !== caller.subject) throw new GridError('not-authorized', `the delegated proxy is of ${read.subject}, not of ${caller.subject}`);
     const own = createPublicKey(await readFile(this.path(id, 'key'), 'utf8'));
-    if (!own.equals(createPublicKey(read.publicKey))) throw new GridError('bad-request', 'the delegated proxy is not for the key of this request', { hint: 'sign the request that requestDelegation returned' });
+    if (!own.equals(read.publicKey)) throw new GridError('bad-request', 'the delegated proxy is not for the key of this request', { hint: 'sign the request that requestDelegation returned' });
     const target = this.path(id, 'pem');
     await writeFile(`${target}.new`, chain, { mode: 0o600 });
     await rename(`${target}.new`, target);

@@ -94,14 +94,14 @@ async function destroyPart(job: Job, site: string): Promise<void> {
   await job.tools.db.rows('setPartState', job.id, site, 'destroyed');
 }
 
-/** Repeats `work` while its failure is `unavailable` (or one of `also`), for so many seconds. */
+/** Repeats `work` while its failure is `unavailable` or `timeout` (or one of `also`), for so many seconds. */
 async function whileAway(job: Job, seconds: number, work: () => Promise<void>, also: readonly string[] = []): Promise<void> {
   const deadline = Date.now() + seconds * 1000;
   for (let pause = 50; ; pause = Math.min(pause * 2, 1000)) {
     try {
       return await work();
     } catch (error) {
-      const again = isGridError(error) && (error.kind === 'unavailable' || also.includes(error.kind));
+      const again = isGridError(error) && (error.kind === 'unavailable' || error.kind === 'timeout' || also.includes(error.kind));
       if (!again || Date.now() > deadline || job.signal.aborted) throw error;
     }
     await sleep(pause, undefined, { signal: job.signal }).catch(() => {});

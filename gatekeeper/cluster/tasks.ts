@@ -33,8 +33,7 @@ export class ClusterTasks {
   /** Resumes what the last gatekeeper left, then watches leases. */
   async start(): Promise<void> {
     for (const { id, state } of await this.tools.db.rows<{ id: string; state: ClusterState }>('unfinishedClusters')) {
-      if (state === 'destroying' || state === 'failed') this.fall(id);
-      else if (state === 'destroyed') await this.tools.db.rows('setUndone', id); // died between the two last statements
+      if (state === 'destroying' || state === 'failed') this.fall(id, state === 'destroying');
       else this.rise(id, state === 'ready' ? adopt : bringUp);
     }
     this.timer = setInterval(() => void this.watch().catch((error: unknown) => this.tools.log.warn({ err: error }, 'the lease watch failed')), watchMilliseconds);
@@ -50,7 +49,7 @@ export class ClusterTasks {
     const state = (await this.tools.records.owned(id))?.state;
     if (state === undefined || state === 'destroyed') return;
     if (state !== 'destroying') await this.tools.records.become(id, 'destroying');
-    this.fall(id);
+    this.fall(id, true);
   }
 
   /** The running hub of a cluster, if this gatekeeper has one. */
@@ -75,11 +74,11 @@ export class ClusterTasks {
     if (this.rising.has(id)) return;
     const stop = new AbortController();
     const job: Job = { tools: this.tools, id, signal: stop.signal, log: this.tools.log.child({ cluster: id }), found: {} };
-    const done = this.run(job, story).catch((error: unknown) => job.log.error({ err: error }, 'a cluster task ended badly'));
+    const done = this.run(job, story, stop).catch((error: unknown) => job.log.error({ err: error }, 'a cluster task ended badly'));
     this.rising.set(id, { job, stop, done });
   }
 
-  private async run(job: Job, story: (job: Job) => Promise<void>): Promise<void> {
+  private async run(job: Job, story: (job: Job) => Promise<void>, stop: AbortController): Promise<void> {
     const { records } = this.tools;
     try {
       await story(job);
@@ -96,13 +95,14 @@ export class ClusterTasks {
       await records.become(job.id, 'failed', reason);
       if (await undone) {
         await this.tools.db.rows('setUndone', job.id);
-        if (!job.signal.aborted) this.rising.delete(job.id);
+        stop.abort(); // nothing is left to follow
+        if (this.rising.get(job.id)?.job === job) this.rising.delete(job.id);
       }
     }
   }
 
   /** Ends the task of a cluster that is to go, then undoes everything. */
-  private fall(id: string): void {
+  private fall(id: string, destroy: boolean): void {
     if (this.falling.has(id)) return;
     const down = async (): Promise<void> => {
       const task = this.rising.get(id);
@@ -111,9 +111,10 @@ export class ClusterTasks {
       const job: Job = { tools: this.tools, id, signal: this.closing.signal, log: this.tools.log.child({ cluster: id }), found: task?.job.found ?? {} };
       this.rising.delete(id);
       if (!(await this.undo(job))) return job.found.hub?.detach();
-      if ((await this.tools.records.owned(id))?.state === 'destroying') await this.tools.records.become(id, 'destroyed');
       await this.tools.db.rows('setUndone', id);
-      job.log.info('destroyed');
+      const state = (await this.tools.records.owned(id))?.state;
+      if (state === 'destroying' || (destroy && state === 'failed')) await this.tools.records.become(id, 'destroyed');
+      job.log.info('everything is given back');
     };
     const done = down()
       .catch((error: unknown) => this.tools.log.error({ cluster: id, err: error }, 'destroying ended badly'))

@@ -192,3 +192,7 @@ delete from delegations where owner = $1 and id <> $2 and (not_after is not null
 
 -- :delegatedUntil
 select max(not_after) as "notAfter" from delegations where owner = $1
+
+-- :usage
+-- what an owner holds now, for quotas
+select count(*)::int as clusters, coalesce(sum((request->>'count')::int), 0)::int as nodes from clusters where owner = $1 and undone is null
