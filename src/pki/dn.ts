@@ -134,3 +134,35 @@ export function comparableDn(text: string): string {
     .replace(/\/(uid|e|email)=/gi, (_, name: string) => (name.toLowerCase() === 'uid' ? '/USERID=' : '/emailAddress='))
     .toLowerCase();
 }
+
+const stringTags: readonly number[] = [0x0c, 0x13, 0x14, 0x16, 0x1a, 0x1c, 0x1e];
+
+/**
+ * The form in which OpenSSL compares DER names and makes its file names from them: every text as
+ * UTF-8, ASCII lower case, spaces trimmed and folded; no outer sequence.
+ */
+export function canonicalName(name: Uint8Array): Uint8Array {
+  const rdns = readName(name).map((rdn) => setOf(...rdn.map((attribute) => sequence(oid(attribute.type), canonicalValue(attribute)))));
+  return Buffer.concat(rdns);
+}
+
+function canonicalValue({ tag, value }: Attribute): Uint8Array {
+  if (!stringTags.includes(tag)) return der(tag, value);
+  const folded = decodeText(tag, value)
+    .replace(/^[ \t\n\v\f\r]+|[ \t\n\v\f\r]+$/g, '')
+    .replace(/[ \t\n\v\f\r]+/g, ' ')
+    .replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+  return der(tags.utf8, Buffer.from(folded));
+}
+
+function decodeText(tag: number, value: Uint8Array): string {
+  const bytes = Buffer.from(value);
+  if (tag === tags.utf8) return bytes.toString('utf8');
+  if (tag === 0x1e) return bytes.length % 2 === 0 ? Buffer.from(bytes).swap16().toString('utf16le') : bytes.toString('latin1');
+  if (tag === 0x1c) return Array.from({ length: bytes.length >> 2 }, (_, at) => safeCodePoint(bytes.readUInt32BE(at * 4))).join('');
+  return bytes.toString('latin1');
+}
+
+function safeCodePoint(code: number): string {
+  return code <= 0x10ffff ? String.fromCodePoint(code) : '\ufffd';
+}

@@ -5,8 +5,9 @@
 import { createHash, createPrivateKey, createPublicKey, generateKeyPair, randomBytes, sign, verify, type KeyObject } from 'node:crypto';
 import { isIPv4, isIPv6 } from 'node:net';
 import { promisify } from 'node:util';
+import { readCertificate } from './certificate.js';
 import { appendCommonNames, encodeDn } from './dn.js';
-import { context, DerError, readBits, readChildren, readOid, readOne, readTime, tags, DerReader } from './der.js';
+import { context, DerError, readBits, readChildren, readOid, readOne, tags } from './der.js';
 import { bits, boolean, der, explicit, namedBits, octets, oid, positive, sequence, small, time } from './der-write.js';
 import { certificatesOf, readPem, writePem } from './pem.js';
 import * as oids from './oids.js';
@@ -186,44 +187,20 @@ function openIssuer(issuer: Issuer): OpenIssuer {
   if (known) return known;
   const [first] = certificatesOf(issuer.certificate);
   if (!first) throw new DerError('there is no certificate in the issuer file');
-  const open = { key: createPrivateKey(issuer.key), ...readIssuer(first) };
+  const certificate = readCertificate(first);
+  const identifier = certificate.extensions.get(oids.subjectKeyIdentifier);
+  const open = {
+    key: createPrivateKey(issuer.key),
+    subject: certificate.subjectDer,
+    notBefore: certificate.notBefore,
+    notAfter: certificate.notAfter,
+    keyIdentifier: identifier && readOne(identifier.value, tags.octetString).body,
+    authority: certificate.authority,
+    limited: certificate.proxy?.language === oids.limitedProxy,
+    proxyPathLength: certificate.proxy?.pathLength,
+  };
   opened.set(issuer, open);
   return open;
-}
-
-function readIssuer(certificate: Uint8Array): Omit<OpenIssuer, 'key'> {
-  const tbs = new DerReader(new DerReader(readOne(certificate, tags.sequence).body).next(tags.sequence).body);
-  tbs.optional(context(0));
-  tbs.next(tags.integer);
-  tbs.next(tags.sequence);
-  tbs.next(tags.sequence);
-  const [notBefore, notAfter] = readChildren(tbs.next(tags.sequence), 2).map(readTime);
-  const subject = tbs.next(tags.sequence).raw;
-  tbs.next(tags.sequence);
-  tbs.optional(context(1, false));
-  tbs.optional(context(2, false));
-  const wrapped = tbs.optional(context(3));
-  const found = new Map<string, Uint8Array>();
-  for (const each of wrapped ? readChildren(readOne(wrapped.body)) : []) {
-    const parts = readChildren(each, 3);
-    const [type, value] = [parts[0], parts.at(-1)];
-    if (type && value) found.set(readOid(type), value.body);
-  }
-  const identifier = found.get(oids.subjectKeyIdentifier);
-  const constraints = found.get(oids.basicConstraints);
-  const proxy = found.get(oids.proxyCertInfo);
-  const parts = proxy ? readChildren(readOne(proxy)) : [];
-  const length = parts[0]?.tag === tags.integer ? parts[0].body : undefined;
-  const policy = parts.at(-1);
-  return {
-    subject,
-    notBefore: notBefore ?? 0,
-    notAfter: notAfter ?? 0,
-    keyIdentifier: identifier && readOne(identifier, tags.octetString).body,
-    authority: constraints !== undefined && readChildren(readOne(constraints))[0]?.tag === tags.boolean,
-    limited: policy !== undefined && readOid(readChildren(policy)[0] ?? policy) === oids.limitedProxy,
-    proxyPathLength: length?.reduce((sum, byte) => sum * 256 + byte, 0),
-  };
 }
 
 // ---------------------------------------------------------------- the certificate

@@ -8,10 +8,8 @@ export interface PemBlock {
   readonly text: string;
 }
 
-const largest = 4 * 1024 * 1024;
-
-/** All blocks of a text up to 4 MiB, in order. A block without its end, or that is not base64, is a DerError. */
-export function readPem(text: string): PemBlock[] {
+/** All blocks of a text, in order. A block without its end, or that is not base64, is a DerError. @param largest characters */
+export function readPem(text: string, largest = 4 * 1024 * 1024): PemBlock[] {
   if (text.length > largest) throw new DerError(`PEM text of more than ${largest} characters`);
   const blocks: PemBlock[] = [];
   let open: { label: string; lines: string[] } | undefined;

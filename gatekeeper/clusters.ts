@@ -1,0 +1,205 @@
+/**
+ * ClusterService and NodeDialer: every operation checks who asks and what, writes or reads rows, and returns; the work
+ * goes on in one task per cluster (cluster/tasks.ts). A grid-admin sees every cluster, others their own.
+ */
+import { createHash, randomInt } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import { GridError } from '../src/domain/error.js';
+import { isName } from '../src/domain/names.js';
+import { predictedSeconds } from '../src/domain/plan.js';
+import { checkRequest, type RequestLimits } from '../src/domain/request-check.js';
+import type { ClusterRequest, RawRequest } from '../src/domain/request.js';
+import type { AccessView, Caller, ClusterView, EventView, PlanView } from '../src/domain/views.js';
+import { profileAddress, profileRoom } from '../src/overlay/addresses.js';
+import { userProfile } from '../src/overlay/client-config.js';
+import type { ClusterService, NodeDialer } from '../src/ports.js';
+import { issueClient, overlayName } from './hub/credentials.js';
+import type { Tools } from './cluster/job.js';
+import { certificateEnd, type Material } from './cluster/material.js';
+import { notFound, type OwnedRow } from './cluster/records.js';
+import { renewLease } from './cluster/renew.js';
+import type { ClusterTasks } from './cluster/tasks.js';
+import type { Delegations } from './delegations.js';
+import { schedule } from './schedule.js';
+
+const mostPoll = 60;
+const loginUser = 'grid';
+
+export interface ClusterLimits extends RequestLimits {
+  /** Of one owner, at one time. */
+  readonly clustersPerOwner: number;
+  readonly nodesPerOwner: number;
+}
+
+export class Clusters implements ClusterService, NodeDialer {
+  constructor(
+    private readonly tools: Tools,
+    private readonly tasks: ClusterTasks,
+    private readonly delegations: Pick<Delegations, 'until'>,
+    private readonly limits: ClusterLimits,
+  ) {}
+
+  async plan(_caller: Caller, raw: RawRequest): Promise<PlanView> {
+    const request = checkRequest(raw, this.limits);
+    const shares = schedule(request, await this.tools.sites.known());
+    const sites = await Promise.all(
+      shares.map(async (share) => ({ ...(await (await this.tools.sites.head(share.site)).plan(request, share.nodes)), site: share.site })),
+    );
+    return { predictedSeconds: predictedSeconds(sites), sites };
+  }
+
+  async createCluster(caller: Caller, key: string, raw: RawRequest): Promise<ClusterView> {
+    checkMayCreate(caller);
+    if (!isName('idempotencyKey', key)) throw new GridError('bad-request', 'the idempotency key is not 1 to 128 printable ASCII characters', { hint: 'a random one per cluster, e.g. a UUID' });
+    const request = checkRequest(raw, this.limits);
+    const hash = createHash('sha256').update(JSON.stringify(request)).digest('hex');
+    const earlier = await this.tools.db.row<{ id: string; requestHash: string }>('clusterByKey', caller.subject, key);
+    const id = earlier === undefined ? await this.store(caller, key, request, hash) : this.same(earlier, hash, key);
+    return this.view(id);
+  }
+
+  async getCluster(caller: Caller, id: string): Promise<ClusterView> {
+    const [view] = isName('cluster', id) ? await this.tools.records.views({ id, ...ownOnly(caller) }) : [];
+    if (view === undefined) throw notFound(id);
+    return view;
+  }
+
+  listClusters(caller: Caller): Promise<readonly ClusterView[]> {
+    return this.tools.records.views(ownOnly(caller));
+  }
+
+  async awaitEvents(caller: Caller, id: string, after: number, seconds: number): Promise<readonly EventView[]> {
+    await this.owned(caller, id);
+    return this.tools.records.awaitEvents(id, Math.max(0, Math.trunc(after) || 0), Math.min(Math.max(seconds || 0, 0), mostPoll));
+  }
+
+  async extendLifetime(caller: Caller, id: string, minutes: number): Promise<ClusterView> {
+    const row = await this.owned(caller, id);
+    if (!Number.isInteger(minutes) || minutes < 1 || minutes > this.limits.lifetime) {
+      throw new GridError('bad-request', `a lease of ${minutes} minutes is not possible`, { hint: `from 1 to ${this.limits.lifetime} minutes from now` });
+    }
+    if (row.state !== 'ready') throw new GridError('wrong-state', `cluster ${id} is ${row.state}; only a ready one can be extended`);
+    const until = row.owner === caller.subject ? await this.delegations.until(caller) : row.until;
+    const { expires, warnings } = lease(new Date(), minutes, until);
+    await this.tools.db.rows('setLease', id, expires, until);
+    await this.tools.records.event(id, { kind: 'state', text: `the lease ends ${expires.toISOString()}` });
+    for (const warning of warnings) await this.tools.records.warn(id, warning);
+    const job = this.tasks.job(id);
+    if (job) void renewLease(job).catch((error: unknown) => job.log.error({ err: error }, 'renewing certificates failed'));
+    return this.view(id);
+  }
+
+  async destroyCluster(caller: Caller, id: string): Promise<ClusterView> {
+    await this.owned(caller, id);
+    await this.tasks.down(id);
+    return this.view(id);
+  }
+
+  async getAccess(caller: Caller, id: string): Promise<AccessView> {
+    const row = await this.owned(caller, id);
+    const material = row.state === 'ready' ? await this.tools.secrets.read(id) : undefined;
+    if (material === undefined) throw new GridError('wrong-state', `cluster ${id} is ${row.state}; access is given when it is ready`);
+    const [profile, view] = await Promise.all([this.makeProfile(caller, row, material), this.view(id)]);
+    return { profile, hostfile: material.hostfile, knownHosts: material.knownHosts, loginUser, nodes: view.nodes };
+  }
+
+  async dial(caller: Caller, id: string, name: string): Promise<Duplex> {
+    const row = await this.owned(caller, id);
+    const node = isName('node', name) ? await this.tools.db.row<{ address: string; state: string }>('node', id, name) : undefined;
+    if (node === undefined) throw new GridError('not-found', `cluster ${id} has no node ${JSON.stringify(name.slice(0, 20))}`);
+    const hub = this.tasks.hub(id);
+    if (node.state !== 'ready' || hub === undefined || row.state === 'destroying') throw new GridError('wrong-state', `node ${name} of ${id} is ${node.state}, the cluster is ${row.state}`, { hint: 'wait until it is ready' });
+    return hub.dial(node.address);
+  }
+
+  private async store(caller: Caller, key: string, request: ClusterRequest, hash: string): Promise<string> {
+    const [until] = await Promise.all([this.delegations.until(caller), this.checkSites(request), this.checkQuota(caller, request)]);
+    const created = new Date();
+    const { expires, warnings } = lease(created, request.lifetime, until);
+    const id = newId();
+    const made = await this.tools.db.row('insertCluster', id, caller.subject, key, hash, JSON.stringify(request), warnings, expires, until, created);
+    if (made === undefined) {
+      const winner = await this.tools.db.row<{ id: string; requestHash: string }>('clusterByKey', caller.subject, key); // the same call came twice at once
+      if (winner === undefined) throw new GridError('internal', 'a cluster row vanished');
+      return this.same(winner, hash, key);
+    }
+    this.tools.log.info({ cluster: id, owner: caller.subject, nodes: request.count }, 'cluster accepted');
+    this.tasks.up(id);
+    return id;
+  }
+
+  private same(earlier: { id: string; requestHash: string }, hash: string, key: string): string {
+    if (earlier.requestHash === hash) return earlier.id;
+    throw new GridError('conflict', `the idempotency key ${key} was used for another request, cluster ${earlier.id}`, { hint: 'use a new key for a new cluster' });
+  }
+
+  /** Named sites that do not exist are refused at once; whether they have room is found out in the background. */
+  private async checkSites(request: ClusterRequest): Promise<void> {
+    if (request.sites.length === 0) return;
+    const names = (await this.tools.db.rows<{ name: string }>('sites')).map((site) => site.name);
+    const unknown = request.sites.find((name) => !names.includes(name));
+    if (unknown !== undefined) throw new GridError('bad-request', `there is no site ${JSON.stringify(unknown)}`, { hint: `sites: ${names.join(', ') || 'none is registered'}` });
+  }
+
+  private async checkQuota(caller: Caller, request: ClusterRequest): Promise<void> {
+    const used = await this.tools.db.row<{ clusters: number; nodes: number }>('usage', caller.subject);
+    const { clustersPerOwner, nodesPerOwner } = this.limits;
+    const { clusters, nodes } = used ?? { clusters: 0, nodes: 0 };
+    if (clusters + 1 > clustersPerOwner) throw new GridError('quota', `asked 1 cluster more; you have ${clusters}, allowed are ${clustersPerOwner}`, { hint: 'destroy one first' });
+    if (nodes + request.count > nodesPerOwner) throw new GridError('quota', `asked ${request.count} nodes more; you have ${nodes}, allowed are ${nodesPerOwner}`, { hint: 'destroy a cluster first' });
+  }
+
+  /** A fresh certificate for the caller, admitted by the hub at an address of its own. */
+  private async makeProfile(caller: Caller, row: OwnedRow, material: Material): Promise<string> {
+    const { db, overlay } = this.tools;
+    const hub = this.tasks.hub(row.id);
+    if (hub === undefined) throw new GridError('unavailable', `the hub of ${row.id} is not running yet`, { hint: 'try again in a few seconds' });
+    const notAfter = certificateEnd(row);
+    return db.transaction(async (tx) => {
+      await tx.rows('stateForUpdate', row.id);
+      const next = await tx.row<{ number: number | null }>('nextProfile', row.id, profileRoom);
+      if (next?.number == null) throw new GridError('quota', `cluster ${row.id} has ${profileRoom} overlay profiles already`, { hint: 'use an earlier one' });
+      const name = `u${next.number}`;
+      const address = profileAddress(material.block, next.number);
+      const client = await issueClient(overlay.issuer, { owner: caller.subject, cluster: row.id, name, notAfter });
+      await tx.rows('insertCertificates', row.id, 'profile', caller.subject, notAfter, [client.serial], [name], [address]);
+      await hub.admit({ name: overlayName(name, row.id), address });
+      return userProfile(client, material.overlay);
+    });
+  }
+
+  /** The row, if the caller may see it; else the same answer as for one that does not exist. */
+  private async owned(caller: Caller, id: string): Promise<OwnedRow> {
+    const row = isName('cluster', id) ? await this.tools.records.owned(id) : undefined;
+    if (row === undefined || (row.owner !== caller.subject && !caller.roles.includes('grid-admin'))) throw notFound(id);
+    return row;
+  }
+
+  private async view(id: string): Promise<ClusterView> {
+    const [view] = await this.tools.records.views({ id });
+    if (view === undefined) throw notFound(id);
+    return view;
+  }
+}
+
+/** The end of a lease: as asked, but not after our right to act for the owner. */
+function lease(from: Date, minutes: number, until: Date): { expires: Date; warnings: readonly string[] } {
+  const asked = new Date(from.getTime() + minutes * 60_000);
+  if (asked <= until) return { expires: asked, warnings: [] };
+  return { expires: until, warnings: [`your proxy ends before the lease: everything ends with it, ${until.toISOString()}; extend the lease with a newer proxy, or delegate a longer one`] };
+}
+
+function checkMayCreate(caller: Caller): void {
+  if (!caller.roles.includes('user')) throw new GridError('not-authorized', `${caller.subject} may not create clusters: it has no account here`, { hint: 'ask the administrator of this grid for a line in the grid-mapfile' });
+  if (caller.limited) throw new GridError('not-authorized', 'a limited proxy may not start jobs', { hint: 'make a full proxy: gridvc proxy init' });
+}
+
+function ownOnly(caller: Caller): { owner?: string } {
+  return caller.roles.includes('grid-admin') ? {} : { owner: caller.subject };
+}
+
+function newId(): string {
+  const letters = 'abcdefghijklmnopqrstuvwxyz';
+  const all = `${letters}0123456789`;
+  return letters[randomInt(26)] + Array.from({ length: 7 }, () => all[randomInt(36)]).join('');
+}

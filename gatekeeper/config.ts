@@ -1,0 +1,67 @@
+/** The gatekeeper's configuration: raw YAML to a typed, frozen value; unknown and contradictory settings are refused by name. */
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { GridError } from '../src/domain/error.js';
+import { defaultRequestLimits } from '../src/domain/request-check.js';
+import { parsePool } from '../src/overlay/addresses.js';
+
+const absolute = z.string().startsWith('/', 'must be an absolute path');
+const port = z.int().min(1).max(65535);
+const MiB = 1024 * 1024;
+
+const limits = z.strictObject({
+  /** Bytes of one SOAP request. */
+  bodyBytes: z.int().min(4096).default(4 * MiB),
+  /** Bytes of one uploaded file, and of all of one owner. */
+  uploadBytes: z.int().positive().default(256 * MiB),
+  ownerUploadBytes: z.int().positive().default(1024 * MiB),
+  /** Bytes of all inline files of a request together. */
+  inlineBytes: z.int().positive().default(defaultRequestLimits.inlineBytes),
+  connections: z.int().positive().default(2000),
+  /** Nodes of one cluster; minutes of the longest lease. */
+  count: z.int().positive().max(3000).default(defaultRequestLimits.count),
+  lifetime: z.int().positive().default(defaultRequestLimits.lifetime),
+  clustersPerOwner: z.int().positive().default(50),
+  nodesPerOwner: z.int().positive().default(2000),
+});
+
+const overlay = z.strictObject({
+  /** Host name or address of this gatekeeper as nodes reach it. */
+  address: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9.:-]{0,252}$/, 'must be a host name or an address'),
+  ports: z.strictObject({ first: port, last: port }).refine(({ first, last }) => first <= last, 'first must not be after last'),
+  pool: z.string().default('10.128.0.0/10'),
+  prefix: z.int().default(20),
+  ca: absolute,
+  caKey: absolute,
+});
+
+const schema = z.strictObject({
+  listen: z.strictObject({ host: z.string().default('0.0.0.0'), port: z.int().min(0).max(65535).default(8443) }).prefault({}),
+  home: absolute.refine((path) => path.length <= 75, 'is too long: unix sockets below it would not fit into 107 characters'),
+  database: z.string().regex(/^postgres(ql)?:\/\//, 'must be a postgresql:// URL').optional(),
+  certificate: absolute,
+  key: absolute,
+  trust: absolute,
+  gridmap: absolute,
+  bans: absolute.optional(),
+  roles: absolute.optional(),
+  overlay,
+  limits: limits.prefault({}),
+  log: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
+});
+
+export type GatekeeperConfig = Readonly<z.infer<typeof schema>>;
+
+/** @throws GridError bad-request listing every wrong setting with its path */
+export function parseGatekeeperConfig(text: string, file: string): GatekeeperConfig {
+  let raw: unknown;
+  try {
+    raw = parse(text);
+  } catch (error) {
+    throw new GridError('bad-request', `${file} is not YAML: ${(error as Error).message}`);
+  }
+  const result = schema.safeParse(raw);
+  if (!result.success) throw new GridError('bad-request', `${file}: ${result.error.issues.map((issue) => `${issue.path.join('.') || 'top level'}: ${issue.message}`).join('; ')}`);
+  parsePool(result.data.overlay.pool, result.data.overlay.prefix);
+  return Object.freeze(result.data);
+}

@@ -1,0 +1,106 @@
+/**
+ * From the certificates of a TLS connection to a Caller, or a refusal that says whose certificate, which
+ * check, which file and what to do. A chain's signatures are checked once in five seconds for one
+ * connection; expiry, bans, map and roles with every request.
+ */
+import { GridError } from '../../src/domain/error.js';
+import type { Caller, Role } from '../../src/domain/views.js';
+import type { Log } from '../../src/log.js';
+import { validateChain, type GridIdentity, type Verdict } from '../../src/pki/chain.js';
+import type { Refusal, RefusalCode } from '../../src/pki/refusal.js';
+import type { Trust, TrustDirectory } from '../../src/pki/trust-directory.js';
+import { isBanned, readBans, type Bans } from './ban-file.js';
+import { quoteDn } from './dn-line.js';
+import { accountOf, readGridMap, type GridMap } from './grid-mapfile.js';
+import { WatchedFile } from './names-file.js';
+import { readRoles, rolesOf, type RoleMap } from './roles-file.js';
+
+export interface AuthenticatorFiles {
+  readonly gridmap: string;
+  readonly bans?: string | undefined;
+  readonly roles?: string | undefined;
+}
+
+interface Validated {
+  readonly identity: GridIdentity;
+  readonly trust: Trust;
+  /** Unix ms of the check. */
+  readonly at: number;
+}
+
+const keepFor = 5_000;
+/** Refusals that a newer file in the trust directory could lift. */
+const staleCodes: readonly RefusalCode[] = ['crl', 'expired', 'unknown-authority', 'authority-disabled', 'signing-policy'];
+const lookAgainEvery = 1_000;
+
+export class Authenticator {
+  readonly #trust: TrustDirectory;
+  readonly #map: WatchedFile<GridMap>;
+  readonly #bans: WatchedFile<Bans> | undefined;
+  readonly #roles: WatchedFile<RoleMap> | undefined;
+  /** By the chain's array: peerChain gives one connection always the same one. */
+  readonly #validated = new WeakMap<readonly Uint8Array[], Validated>();
+  #lookedAgain = -Infinity;
+
+  constructor(trust: TrustDirectory, files: AuthenticatorFiles, log: Log) {
+    this.#trust = trust;
+    this.#map = new WatchedFile(files.gridmap, (text) => readGridMap(text, files.gridmap, log), log);
+    const { bans, roles } = files;
+    this.#bans = bans === undefined ? undefined : new WatchedFile(bans, readBans, log);
+    this.#roles = roles === undefined ? undefined : new WatchedFile(roles, (text) => readRoles(text, roles, log), log);
+  }
+
+  /**
+   * @param chain what the peer sent (peerChain): DER, leaf first
+   * @throws GridError not-authenticated (the chain), not-authorized (banned, not in the map), unavailable (a file of ours is broken)
+   */
+  authenticate(chain: readonly Uint8Array[], now: Date): Caller {
+    const identity = this.identify(chain, now);
+    this.#refuseBanned(identity);
+    const account = accountOf(this.#map.current(), identity.subject);
+    const extra = this.#roles ? rolesOf(this.#roles.current(), identity.subject) : [];
+    if (account === undefined && extra.length === 0) throw this.#unmapped(identity);
+    const roles: Role[] = account === undefined ? [...extra] : [...new Set<Role>(['user', ...extra])];
+    return { subject: identity.subject, account: account ?? '', roles, limited: identity.limited, notAfter: identity.notAfter.getTime() };
+  }
+
+  /** Identity alone, without bans and map: not-authenticated or an identity. */
+  identify(chain: readonly Uint8Array[], now: Date): GridIdentity {
+    const trust = this.#trust.current();
+    const known = this.#validated.get(chain);
+    const age = known ? now.getTime() - known.at : Infinity;
+    if (known && known.trust === trust && age >= 0 && age < keepFor && now <= known.identity.notAfter) return known.identity;
+    const verdict = this.#validate(chain, trust, now);
+    if (!verdict.ok) throw refused(verdict.refusal);
+    this.#validated.set(chain, { identity: verdict.identity, trust, at: now.getTime() });
+    return verdict.identity;
+  }
+
+  #validate(chain: readonly Uint8Array[], trust: Trust, now: Date): Verdict {
+    const verdict = validateChain(chain, trust, now);
+    if (verdict.ok || !staleCodes.includes(verdict.refusal.code) || Math.abs(Date.now() - this.#lookedAgain) < lookAgainEvery) return verdict;
+    this.#lookedAgain = Date.now();
+    const fresh = this.#trust.refresh();
+    return fresh === trust ? verdict : validateChain(chain, fresh, now);
+  }
+
+  /** Every name of the chain: proxies, end entity, authorities. */
+  #refuseBanned(identity: GridIdentity): void {
+    if (!this.#bans) return;
+    const bans = this.#bans.current();
+    const banned = identity.chain.find(({ subject }) => isBanned(bans, subject));
+    if (!banned) return;
+    throw new GridError('not-authorized', `${quoteDn(banned.subject)} is banned here (${this.#bans.path})`, { hint: 'ask the administrator of this grid' });
+  }
+
+  #unmapped({ subject, independent }: GridIdentity): GridError {
+    const whose = independent ? `${quoteDn(subject)}, an independent proxy that speaks in its own name only,` : quoteDn(subject);
+    return new GridError('not-authorized', `${whose} is not in the grid-mapfile (${this.#map.path})`, {
+      hint: independent ? 'make an ordinary proxy: gridvc proxy init' : `ask the administrator of this grid to add the line: ${quoteDn(subject)} ACCOUNT`,
+    });
+  }
+}
+
+function refused(refusal: Refusal): GridError {
+  return new GridError('not-authenticated', refusal.message, refusal.hint === undefined ? {} : { hint: refusal.hint });
+}

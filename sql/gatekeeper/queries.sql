@@ -1,0 +1,198 @@
+-- Every statement of the gatekeeper, by name (src/store/queries.ts reads this file).
+
+-- :putSite
+insert into sites (name, url, subject) values ($1, $2, $3)
+on conflict (name) do update set url = excluded.url, subject = excluded.subject
+
+-- :sites
+select name, url, subject, state from sites order by name
+
+-- :setSiteState
+update sites set state = $2 where name = $1 returning name
+
+-- :livingParts
+select cluster from parts where site = $1 and state <> 'destroyed' order by cluster
+
+-- :removeSite
+delete from sites where name = $1 and not exists (select from parts where site = $1 and state <> 'destroyed') returning name
+
+-- :insertCluster
+-- with its first event; nothing if this owner used the key before
+with made as (
+  insert into clusters (id, owner, idempotency_key, request_hash, request, warnings, expires, until, created, last_event)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)
+  on conflict (owner, idempotency_key) do nothing
+  returning id
+)
+insert into events (cluster, sequence, at, site, node, kind, text) select id, 1, now(), '', '', 'state', 'accepted' from made returning cluster as id
+
+-- :clusterByKey
+select id, request_hash as "requestHash" from clusters where owner = $1 and idempotency_key = $2
+
+-- :cluster
+select id, owner, request, state, reason, created, expires, until from clusters where id = $1
+
+-- :clusterViews
+-- $1: one id, or null for all; $2: one owner, or null for all. One query: this is the call that clients poll.
+select c.id, c.owner, c.state, c.reason, c.warnings, c.created, c.ready_at as "readyAt", c.expires, (c.request->>'count')::int as count,
+  (select coalesce(json_agg(json_build_object('name', n.name, 'site', n.site, 'host', n.host, 'overlayAddress', host(n.address), 'state', n.state, 'reason', n.reason) order by n.number), '[]')
+     from nodes n where n.cluster = c.id) as nodes,
+  (select coalesce(json_agg(json_build_object('site', s.site, 'stage', s.stage, 'predicted', s.predicted, 'seconds', s.seconds,
+       'running', extract(epoch from now() - s.started)) order by p.position, s.position), '[]')
+     from stages s join parts p on p.cluster = s.cluster and p.site = s.site where s.cluster = c.id) as stages,
+  (select coalesce(max((p.plan->>'predicted')::float8), 0) from parts p where p.cluster = c.id) as predicted
+from clusters c
+where ($1::text is null or c.id = $1) and ($2::text is null or c.owner = $2)
+order by c.created, c.id
+
+-- :ownedCluster
+select id, owner, state, expires, until, last_event as "lastEvent" from clusters where id = $1
+
+-- :unfinishedClusters
+select id, state from clusters where undone is null order by created
+
+-- :expiredClusters
+select id from clusters where undone is null and state not in ('destroying', 'failed') and expires <= now()
+
+-- :stateForUpdate
+select state from clusters where id = $1 for update
+
+-- :setState
+update clusters set state = $2, reason = coalesce($3, reason), ready_at = case when $2 = 'ready' then now() else ready_at end where id = $1
+
+-- :setUndone
+update clusters set undone = now() where id = $1
+
+-- :setLease
+update clusters set expires = $2, until = $3 where id = $1
+
+-- :addWarning
+update clusters set warnings = warnings || $2::text where id = $1 and not $2 = any (warnings)
+
+-- :appendEvents
+-- $2: JSON array of {at, site, node, kind, text}, in order. The row lock of the cluster numbers them one after the other.
+with counter as (
+  update clusters set last_event = last_event + json_array_length($2::json) where id = $1 returning last_event
+)
+insert into events (cluster, sequence, at, site, node, kind, text)
+select $1, c.last_event - json_array_length($2::json) + e.position::int, (e.value->>'at')::timestamptz, e.value->>'site', e.value->>'node', e.value->>'kind', e.value->>'text'
+from counter c, json_array_elements($2::json) with ordinality as e (value, position)
+
+-- :relayedTo
+-- true for the one who moves the mark: an event of a head is taken over once
+update parts set relayed = $3 where cluster = $1 and site = $2 and relayed < $3 returning relayed
+
+-- :eventsAfter
+select sequence, at, site, node, kind, text from events where cluster = $1 and sequence > $2 order by sequence limit 1000
+
+-- :lockAllocations
+select pg_advisory_xact_lock(7205759403)
+
+-- :allocation
+select block, port from allocations where cluster = $1 and released is null
+
+-- :allocate
+-- the block and the port that were free the longest; $4: ports found taken by others
+insert into allocations (cluster, block, port)
+select $1, b.block, p.port
+from (select g as block from generate_series(0, $2::int - 1) g
+      left join (select block, max(coalesce(released, 'infinity')) as used from allocations group by block) a on a.block = g
+      where a.used is null or a.used < 'infinity' order by a.used nulls first, g limit 1) b,
+     (select g as port from generate_series($3::int, $4::int) g
+      left join (select port, max(coalesce(released, 'infinity')) as used from allocations group by port) a on a.port = g
+      where (a.used is null or a.used < 'infinity') and not g = any ($5::int[]) order by a.used nulls first, g limit 1) p
+on conflict (cluster) do update set block = excluded.block, port = excluded.port, taken = now(), released = null
+returning block, port
+
+-- :release
+update allocations set released = now() where cluster = $1 and released is null
+
+-- :insertPart
+insert into parts (cluster, site, nodes, position) values ($1, $2, $3, $4)
+
+-- :parts
+select site, nodes, state, relayed, plan from parts where cluster = $1 order by position
+
+-- :setPartState
+update parts set state = $3 where cluster = $1 and site = $2
+
+-- :setPartPlan
+update parts set plan = $3 where cluster = $1 and site = $2
+
+-- :insertNodes
+insert into nodes (cluster, number, name, site, address)
+select $1, n.number, n.name, n.site, n.address::inet from unnest($2::int[], $3::text[], $4::text[], $5::text[]) as n (number, name, site, address)
+on conflict (cluster, number) do nothing
+
+-- :nodes
+select number, name, site, host, host(address) as address, state from nodes where cluster = $1 order by number
+
+-- :node
+select name, host(address) as address, state from nodes where cluster = $1 and name = $2
+
+-- :setNode
+-- states go forward only: planned, running, joined, ready; failed and gone from any
+update nodes set state = $3, reason = $4, host = coalesce($5, host),
+  joined_at = case when $3 = 'joined' then now() else joined_at end, ready_at = case when $3 = 'ready' then now() else ready_at end
+where cluster = $1 and name = $2 and (array_position(array['planned', 'running', 'joined', 'ready', 'failed', 'gone'], state) < array_position(array['planned', 'running', 'joined', 'ready', 'failed', 'gone'], $3::text))
+returning name
+
+-- :setHosts
+update nodes n set host = h.host from unnest($2::text[], $3::text[]) as h (name, host) where n.cluster = $1 and n.name = h.name and n.host <> h.host
+
+-- :nodesGone
+update nodes set state = 'gone' where cluster = $1
+
+-- :planStages
+insert into stages (cluster, site, stage, position, predicted)
+select $1, $2, s.stage, s.position, s.predicted from unnest($3::text[], $4::int[], $5::float8[]) as s (stage, position, predicted)
+on conflict (cluster, site, stage) do update set predicted = excluded.predicted
+
+-- :startStage
+insert into stages (cluster, site, stage, position, started) values ($1, $2, $3, $4, $5)
+on conflict (cluster, site, stage) do update set started = coalesce(stages.started, excluded.started)
+
+-- :endStage
+insert into stages (cluster, site, stage, position, seconds) values ($1, $2, $3, $4, $5)
+on conflict (cluster, site, stage) do update set seconds = excluded.seconds
+
+-- :insertCertificates
+insert into certificates (serial, cluster, name, kind, subject, address, not_after)
+select c.serial, $1, c.name, $2, $3, c.address::inet, $4 from unnest($5::text[], $6::text[], $7::text[]) as c (serial, name, address)
+
+-- :certificates
+select serial, name, kind, host(address) as address, revoked is not null as revoked from certificates where cluster = $1
+
+-- :nextProfile
+-- the lowest free number of a profile; its certificate row is written in the same transaction, under the cluster's row lock
+select min(g)::int as number from generate_series(1, $2::int) g
+where not exists (select from certificates where cluster = $1 and kind = 'profile' and name = 'u' || g and revoked is null and not_after > now())
+
+-- :revokeCertificates
+update certificates set revoked = now() where cluster = $1 and revoked is null
+
+-- :whoUsedAddress
+-- Who used overlay address $1 at time $2: one row, or none (docs/operations.md).
+select c.address::text, cl.owner, c.subject, c.cluster, c.name, c.kind, c.serial, n.site, n.host, c.issued, coalesce(c.revoked, c.not_after) as until
+from certificates c join clusters cl on cl.id = c.cluster left join nodes n on n.cluster = c.cluster and n.name = c.name
+where c.address = $1::inet and c.issued <= $2 and coalesce(c.revoked, c.not_after) > $2
+order by c.issued desc limit 1 -- a renewed certificate overlaps its forerunner: same node, same owner
+
+-- :insertDelegation
+insert into delegations (id, owner) values ($1, $2)
+
+-- :delegation
+select owner, not_after as "notAfter" from delegations where id = $1
+
+-- :putDelegation
+update delegations set not_after = $3 where id = $1 and owner = $2 returning id
+
+-- :oldDelegations
+delete from delegations where owner = $1 and id <> $2 and (not_after is not null or created < now() - interval '1 hour') returning id
+
+-- :delegatedUntil
+select max(not_after) as "notAfter" from delegations where owner = $1
+
+-- :usage
+-- what an owner holds now, for quotas
+select count(*)::int as clusters, coalesce(sum((request->>'count')::int), 0)::int as nodes from clusters where owner = $1 and undone is null

@@ -1,0 +1,86 @@
+/**
+ * Brings layers from the head to each host, side by side. The receiver checks the digest and then
+ * writes a marker beside the file; a layer with its marker and size is not sent again. A host that
+ * is this machine gets a hard link where it can: then nothing is copied.
+ */
+import { stat } from 'node:fs/promises';
+import { GridError } from '../domain/error.js';
+import type { Layer } from '../domain/image.js';
+import { checkName } from '../domain/names.js';
+import { LocalTransport } from '../node/local.js';
+import type { Distributor, NodeTransport } from '../ports.js';
+
+export interface DirectOptions {
+  /** Path of a layer file on the head. */
+  readonly source: (digest: string) => string;
+  /** The home directory on a host, by the host's name. */
+  readonly home: (host: string) => string;
+}
+
+/** Arguments: directory, then digest and bytes in turn. Prints the digests that are missing. */
+const missingScript = `
+dir=$1; shift
+mkdir -p "$dir"
+while [ $# -gt 0 ]; do
+  [ -f "$dir/$1.ok" ] && [ "$(stat -c %s "$dir/$1.sqfs" 2>/dev/null)" = "$2" ] || echo "$1"
+  shift 2
+done`;
+
+/** Arguments: directory, digest. The digest is checked unless a third argument says that the file is the head's own. */
+const acceptScript = `
+cd "$1" || exit 1
+if [ $# -lt 3 ]; then
+  echo "$2  $2.sqfs" | sha256sum --check --status || { rm -f "$2.sqfs"; echo "the digest of $2.sqfs is wrong after the transfer" >&2; exit 1; }
+fi
+: > "$2.ok"`;
+
+const seconds = 600;
+
+export class DirectDistributor implements Distributor {
+  /** Two parts at once may want the same layer on the same host: it is sent once. */
+  private readonly sending = new Map<string, Promise<number>>();
+
+  constructor(private readonly options: DirectOptions) {}
+
+  async distribute(layers: readonly Layer[], hosts: readonly NodeTransport[], signal?: AbortSignal): Promise<{ bytes: number }> {
+    const sent = await Promise.allSettled(hosts.map((host) => this.toHost(layers, host, signal)));
+    const failed = sent.find((result) => result.status === 'rejected');
+    if (failed) throw failed.reason;
+    return { bytes: sent.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value : 0), 0) };
+  }
+
+  private async toHost(layers: readonly Layer[], host: NodeTransport, signal: AbortSignal | undefined): Promise<number> {
+    const dir = `${this.options.home(host.host)}/layers`;
+    const wanted = layers.flatMap((layer) => [checkName('digest', layer.digest), String(layer.bytes)]);
+    const answer = await host.run(['sh', '-c', missingScript, 'missing', dir, ...wanted], { ...(signal ? { signal } : {}) });
+    if (answer.code !== 0) throw new GridError('unavailable', `host ${host.host}: its layers cannot be looked at: ${answer.reason}`);
+    const missing = new Set(answer.stdout.split('\n'));
+    let bytes = 0;
+    for (const layer of layers.filter(({ digest }) => missing.has(digest))) {
+      const key = `${host.host} ${layer.digest}`;
+      const running = this.sending.get(key);
+      if (running) {
+        await running;
+        continue;
+      }
+      const mine = this.send(layer, host, dir, signal).finally(() => this.sending.delete(key));
+      this.sending.set(key, mine);
+      bytes += await mine;
+    }
+    return bytes;
+  }
+
+  private async send(layer: Layer, host: NodeTransport, dir: string, signal: AbortSignal | undefined): Promise<number> {
+    const source = this.options.source(layer.digest);
+    const target = `${dir}/${layer.digest}.sqfs`;
+    const own = await stat(source).catch((cause: unknown) => {
+      throw new GridError('not-found', `layer ${layer.digest} is not on the head`, { cause });
+    });
+    if (own.size !== layer.bytes) throw new GridError('internal', `layer ${layer.digest} has ${own.size} bytes on the head, not ${layer.bytes}`);
+    const linked = host instanceof LocalTransport && (source === target || (await host.linkFile(source, target)));
+    const bytes = linked ? 0 : (await host.putFile(source, target, { mode: 0o644, ...(signal ? { signal } : {}) })).bytes;
+    const accepted = await host.run(['sh', '-c', acceptScript, 'accept', dir, layer.digest, ...(linked ? ['linked'] : [])], { seconds, ...(signal ? { signal } : {}) });
+    if (accepted.code !== 0) throw new GridError('unavailable', `host ${host.host}: layer ${layer.digest} was not accepted: ${accepted.reason}`);
+    return bytes;
+  }
+}

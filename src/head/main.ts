@@ -1,0 +1,161 @@
+/**
+ * The head process: reads its configuration, wires the parts, serves until a signal. Nodes keep
+ * running when it stops; the next start resumes what was under way.
+ */
+import { readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { GridError, isGridError } from '../domain/error.js';
+import { DirectDistributor } from '../distribute/direct.js';
+import { ContainerDriver } from '../hypervisor/container.js';
+import { AptCatalogue } from '../image/apt.js';
+import { DebianBuilder } from '../image/builder.js';
+import { LayerStore } from '../image/layer-store.js';
+import { makeLog, type Log } from '../log.js';
+import { nodeContext } from '../node/context.js';
+import { LocalTransport } from '../node/local.js';
+import { SshTransport } from '../node/ssh.js';
+import { nodeFiles } from '../overlay/client-config.js';
+import { validateChain } from '../pki/chain.js';
+import { peerChain, tlsServerOptions } from '../pki/tls.js';
+import { TrustDirectory } from '../pki/trust-directory.js';
+import type { PartSpec } from '../domain/node.js';
+import { openDatabase } from '../store/database.js';
+import { startPostgres } from '../store/embedded.js';
+import { openSecrets } from '../store/secrets.js';
+import type { HeadParts } from './bring-up.js';
+import { parseHeadConfig, type HeadConfig, type HostConfig } from './config.js';
+import { Head } from './head.js';
+import { Hosts, type ComputeHost } from './hosts.js';
+import { ImageStock } from './images.js';
+import { Parts } from './parts.js';
+import { serveHead } from './soap.js';
+import { Tasks } from './tasks.js';
+
+const usage = `usage: node dist/src/head/main.js --config FILE
+
+The head service of one site. FILE is YAML; docs/operations.md describes every setting.
+SIGTERM or SIGINT stops it (nodes keep running); a second signal stops it at once.`;
+
+const root = join(import.meta.dirname, '..', '..', '..');
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { config: { type: 'string' }, help: { type: 'boolean', short: 'h' } } });
+  if (values.help === true) return void console.log(usage);
+  if (values.config === undefined) throw new GridError('bad-request', '--config is missing', { hint: usage });
+  const config = parseHeadConfig(readFileSync(values.config, 'utf8'), values.config);
+  const log = makeLog(`head/${config.site}`, config.log);
+  const stop = signalled();
+  const close = await start(config, log);
+  log.info({ port: config.listen.port }, 'ready');
+  await stop;
+  log.info('stopping; nodes keep running');
+  process.once('SIGTERM', () => process.exit(1)).once('SIGINT', () => process.exit(1));
+  await close();
+}
+
+/** Starts everything; returns what stops it again, in reverse order. */
+async function start(config: HeadConfig, log: Log): Promise<() => Promise<void>> {
+  const releases: (() => Promise<void>)[] = [];
+  const closeAll = async (): Promise<void> => {
+    for (const release of releases.reverse()) await release().catch((error: unknown) => log.warn({ err: error }, 'while stopping'));
+  };
+  try {
+    await mkdir(config.home, { recursive: true, mode: 0o711 });
+    const url = config.database ?? (await privateDatabase(config, log, releases));
+    const db = await openDatabase({ url, schema: 'head', migrations: join(root, 'sql/head'), queries: join(root, 'sql/head/queries.sql') });
+    releases.push(() => db.close());
+
+    const layers = new LayerStore(config.home);
+    const catalogue = new AptCatalogue({ home: config.home, releases: config.releases, statusOf: (digest) => layers.statusPath(digest), log, ...(config.apt.sources === undefined ? {} : { sources: config.apt.sources }) });
+    const builder = new DebianBuilder(layers, catalogue, log);
+    await builder.recover();
+    const stock = new ImageStock(db, catalogue, builder, config.apt.maxAgeSeconds);
+
+    const hosts = new Hosts(config.hosts.map(computeHost), db, log);
+    releases.push(() => hosts.close());
+    await hosts.check();
+    const homes = new Map(config.hosts.map((host) => [host.name, host.home]));
+    const distributor = new DirectDistributor({ source: (digest) => layers.path(digest), home: (host) => homes.get(host) ?? config.home });
+
+    const parts = new Parts(config.site, db, await openSecrets<PartSpec>(join(config.home, 'parts')));
+    const made: HeadParts = { site: config.site, db, parts, hosts, stock, distributor, bundles: config.bundles, contextOf: (spec, node) => nodeContext(spec, node, nodeFiles(node, spec.overlay)) };
+    const tasks = new Tasks(made, log);
+    releases.push(() => tasks.close());
+    await tasks.start();
+
+    const trust = TrustDirectory.open(config.trust, log);
+    const server = await serveHead({
+      ...config.listen,
+      tls: { ...tlsServerOptions, cert: readFileSync(config.certificate), key: readFileSync(config.key) },
+      subjectOf: (socket) => {
+        const verdict = validateChain(peerChain(socket), trust.current(), new Date());
+        if (!verdict.ok) throw new GridError('not-authenticated', verdict.refusal.message);
+        return verdict.identity.subject;
+      },
+      gatekeeper: config.gatekeeper,
+      service: new Head(made, tasks, config.releases),
+      log,
+    });
+    releases.push(() => server.close());
+    makeBases(config, stock, log, releases);
+    return closeAll;
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}
+
+async function privateDatabase(config: HeadConfig, log: Log, releases: (() => Promise<void>)[]): Promise<string> {
+  const server = await startPostgres({ home: config.home, log });
+  releases.push(() => server.stop());
+  return server.url(`head_${config.site.replaceAll('-', '_')}`);
+}
+
+/** A site that was just installed makes its base images now, not when the first user waits. */
+function makeBases(config: HeadConfig, stock: ImageStock, log: Log, releases: (() => Promise<void>)[]): void {
+  const stop = new AbortController();
+  const made = config.releases.map((os) =>
+    stock
+      .base(os, stop.signal)
+      .then(async ({ stages }) => {
+        if (stages.length > 0) log.info({ os, seconds: stages[0]?.seconds }, 'base image made');
+        await stock.resolve(os, (await stock.base(os, stop.signal)).layer, [], stop.signal); // warms apt's caches
+      })
+      .catch((error: unknown) => {
+        if (!stop.signal.aborted) log.error({ os, err: error }, 'the base image could not be made; the first request tries again');
+      }),
+  );
+  releases.push(async () => {
+    stop.abort();
+    await Promise.all(made);
+  });
+}
+
+/** The closed map from configuration to implementations. */
+function computeHost(host: HostConfig): ComputeHost {
+  const { transport: to, name, home, network } = host;
+  const transport = to.kind === 'local' ? new LocalTransport({ host: name, ...(to.netns === undefined ? {} : { netns: to.netns }) }) : new SshTransport({ host: name, ...to });
+  const drivers = { container: ContainerDriver } as const;
+  return {
+    name,
+    transport,
+    driver: new drivers[host.kind]({ transport, home, network }),
+    network,
+    ...(host.memory === undefined ? {} : { memory: host.memory }),
+    ...(host.disk === undefined ? {} : { disk: host.disk }),
+  };
+}
+
+function signalled(): Promise<void> {
+  return new Promise((resolve) => {
+    process.once('SIGTERM', () => resolve()).once('SIGINT', () => resolve());
+  });
+}
+
+main().catch((error: unknown) => {
+  if (isGridError(error)) console.error(`head: ${error.message}${error.hint === undefined ? '' : `\nhint: ${error.hint}`}`);
+  else console.error(error);
+  process.exitCode = 1;
+});

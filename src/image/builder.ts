@@ -1,0 +1,236 @@
+/**
+ * Makes layers: a base with mmdebstrap, a delta with real apt and dpkg in a chroot over the base.
+ * Rules: all work in a staging directory and a jail (jail.ts); a layer appears by rename, whole; no
+ * daemon is started; a failed or interrupted build leaves nothing.
+ */
+import { link, copyFile, mkdir, readFile, readdir, stat, writeFile, chmod } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { GridError } from '../domain/error.js';
+import type { PackageTiming, Resolution } from '../domain/image.js';
+import { initFiles } from '../node/init.js';
+import { lastLines } from '../proc/output.js';
+import { runCommand } from '../proc/command.js';
+import type { BaseImage, BuildProgress, BuiltDelta, ImageBuilder, MeasuredStage } from '../ports.js';
+import type { Log } from '../log.js';
+import { failedPackage, isDiskFull, parseUris, StatusClock, type AptUri } from './apt-output.js';
+import type { AptCatalogue } from './apt.js';
+import { basePackages, baseScript, deltaScript, packScript } from './build-scripts.js';
+import { removeTree, runInJail } from './jail.js';
+import { LayerStore } from './layer-store.js';
+
+interface BuildOptions {
+  readonly signal: AbortSignal;
+  readonly progress: BuildProgress;
+}
+
+export class DebianBuilder implements ImageBuilder {
+  constructor(
+    private readonly store: LayerStore,
+    private readonly catalogue: AptCatalogue,
+    private readonly log?: Log,
+  ) {}
+
+  path(digest: string): string {
+    return this.store.path(digest);
+  }
+
+  has(digest: string): Promise<boolean> {
+    return this.store.has(digest);
+  }
+
+  remove(digest: string): Promise<void> {
+    return this.store.remove(digest);
+  }
+
+  /** At the start of a head: clears what a killed build of before has left. Its mounts and processes died with it. */
+  async recover(): Promise<void> {
+    for (const name of await readdir(this.store.staging).catch(() => [])) {
+      const dir = join(this.store.staging, name);
+      await unmountBelow(dir);
+      await removeTree(dir);
+      this.log?.warn({ dir }, 'removed what an interrupted build left');
+    }
+  }
+
+  async base(os: string, options: BuildOptions): Promise<{ layer: BaseImage; stages: readonly MeasuredStage[] }> {
+    const root = this.catalogue.root(os);
+    const sources = await root.sourceFiles();
+    return this.staged('base', `building the base image of ${os}`, async (stage, output) => {
+      const clock = new Stages();
+      const tree = join(stage, 'root');
+      await writeFile(join(stage, 'apt.conf'), `${root.fetchSettings}APT::Install-Recommends "false";\nAcquire::Languages "none";\n`);
+      options.progress('base', `debootstrap ${os}`);
+      const failure = await runInJail({
+        script: baseScript, args: [tree, os, basePackages.join(','), join(stage, 'apt.conf'), ...sources], network: true, signal: options.signal,
+        onLine: (line) => {
+          output.push(line);
+          if (line.startsWith('I: ')) options.progress('base', line.slice(3));
+        },
+      });
+      if (failure !== '') throw await this.buildFailure(`the base image of ${os}`, failure, output);
+      for (const file of initFiles) await putExecutable(join(tree, file.path), file.text, file.mode);
+      const status = join(tree, 'var/lib/dpkg/status');
+      const packages = installedPackages(await readFile(status, 'utf8'));
+      clock.end('base', 0, packages.length);
+      const layer = await this.pack(stage, tree, options, clock, { kind: 'base', os, key: '', packages }, status);
+      return { layer: { ...layer, os }, stages: clock.stages };
+    });
+  }
+
+  async delta(resolution: Resolution, base: BaseImage, options: BuildOptions): Promise<BuiltDelta> {
+    if (resolution.packages.length === 0) throw new GridError('internal', 'a delta of no packages was asked for: the base is the image');
+    return this.staged('delta', `installing ${resolution.asked.join(', ').slice(0, 200)}`, async (stage, output) => {
+      const clock = new Stages();
+      const bytes = resolution.packages.reduce((sum, entry) => sum + entry.debBytes, 0);
+      options.progress('download', `${resolution.packages.length} packages, ${(bytes / 1e6).toFixed(1)} MB`);
+      await this.download(resolution, base, stage, options.signal);
+      clock.end('download', bytes, resolution.packages.length);
+      const spent = await this.install(resolution, base, stage, output, options);
+      clock.end('install', bytes, resolution.packages.length);
+      const upper = join(stage, 'upper');
+      const facts = { kind: 'delta', os: resolution.os, key: resolution.key, packages: resolution.packages.map((entry) => `${entry.name}=${entry.version}`) } as const;
+      const timings = await packageTimings(upper, resolution, spent);
+      const layer = await this.pack(stage, upper, options, clock, facts);
+      return { layer, stages: clock.stages, packages: timings };
+    });
+  }
+
+  // -------------------------------------------------------------- steps
+
+  /** Fetches the exact versions into the shared archives and puts a name for each into <stage>/debs. */
+  private async download(resolution: Resolution, base: BaseImage, stage: string, signal: AbortSignal): Promise<void> {
+    const root = this.catalogue.root(resolution.os);
+    const status = this.store.statusPath(base.digest);
+    const exact = resolution.packages.map((entry) => `${entry.name}:${entry.architecture === 'all' ? 'all' : entry.architecture}=${entry.version}`);
+    const names = exact.map((name) => name.replace(':all=', '='));
+    const plain = ['-q', '-y', '--no-install-recommends', '--no-remove', '--allow-downgrades'];
+    const listed = await root.run(['apt-get', ...plain, '--print-uris', '-o', 'Debug::NoLocking=1', '-o', `Dir::Cache::archives=${join(root.dir, 'nothing')}`, 'install', '--', ...names], { status, signal });
+    if (listed.code !== 0) throw new GridError('build-failed', `apt no longer offers what it resolved: ${listed.reason}`, { hint: 'try again: the package lists were refreshed in between' });
+    const fetched = await root.run(['apt-get', ...plain, '--download-only', 'install', '--', ...names], { status, signal, locked: true, seconds: 1800 });
+    if (isDiskFull(fetched.stderr)) throw await this.store.diskFull('fetching packages');
+    if (fetched.code !== 0) throw new GridError('unavailable', `packages could not be fetched: ${fetched.reason}`, { hint: 'check the apt sources of this site and its way to them' });
+    await mkdir(join(stage, 'debs'));
+    for (const item of parseUris(listed.stdout)) await place(item, root.archives, join(stage, 'debs', item.file));
+  }
+
+  private async install(resolution: Resolution, base: BaseImage, stage: string, output: OutputTail, options: BuildOptions): Promise<ReturnType<StatusClock['end']>> {
+    const clock = new StatusClock();
+    const now = (): number => performance.now() / 1000;
+    const byHand = resolution.asked.map((name) => name.replace(/=.*$/, ''));
+    options.progress('install', `installing ${resolution.packages.length} packages`);
+    const failure = await runInJail({
+      script: deltaScript, args: [stage, this.store.path(base.digest), ...byHand], network: false, signal: options.signal,
+      env: { DEBIAN_FRONTEND: 'noninteractive', DEBCONF_NONINTERACTIVE_SEEN: 'true' },
+      onLine: (line) => output.push(line),
+      onStatusLine: (line) => {
+        const step = clock.line(line, now());
+        if (step !== undefined) options.progress('install', `${step.percent.toFixed(0)}% ${step.phase} ${step.package}`);
+      },
+    });
+    if (failure !== '') throw await this.buildFailure(`the layer for ${resolution.asked.join(', ').slice(0, 200)}`, failure, output);
+    return clock.end(now());
+  }
+
+  private async pack(stage: string, tree: string, options: BuildOptions, clock: Stages, facts: Parameters<LayerStore['adopt']>[1], status?: string): Promise<Awaited<ReturnType<LayerStore['adopt']>>> {
+    options.progress('pack', 'packing the layer');
+    const file = join(stage, 'layer.sqfs');
+    const output = new OutputTail();
+    const failure = await runInJail({ script: packScript, args: [tree, file], network: false, signal: options.signal, onLine: (line) => output.push(line) });
+    if (failure !== '') throw await this.buildFailure('the layer file', failure, output);
+    const layer = await this.store.adopt(file, facts, status);
+    clock.end('pack', layer.bytes, facts.packages.length);
+    return layer;
+  }
+
+  /** Runs `work` in a staging directory that is gone afterwards; a full disk anywhere becomes disk-full. */
+  private async staged<T>(what: string, doing: string, work: (stage: string, output: OutputTail) => Promise<T>): Promise<T> {
+    let stage: string | undefined;
+    try {
+      stage = await this.store.stage(what);
+      return await work(stage, new OutputTail());
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOSPC') throw await this.store.diskFull(doing);
+      throw error;
+    } finally {
+      if (stage !== undefined) await removeTree(stage);
+    }
+  }
+
+  private async buildFailure(what: string, reason: string, output: OutputTail): Promise<GridError> {
+    const log = output.text();
+    if (isDiskFull(log)) return this.store.diskFull(`building ${what}`);
+    const culprit = failedPackage(log);
+    const who = culprit === undefined ? `${what} could not be built` : `package ${culprit} failed to install`;
+    return new GridError('build-failed', `${who} (${reason}); the log ends:\n${lastLines(log, 20).join('\n')}`, culprit === undefined ? {} : { hint: `leave ${culprit} out, or ask for another version` });
+  }
+}
+
+/** The last lines of a build. */
+class OutputTail {
+  private lines: string[] = [];
+  push(line: string): void {
+    this.lines.push(line.slice(0, 1000));
+    if (this.lines.length > 2000) this.lines = this.lines.slice(-1000);
+  }
+  text(): string {
+    return this.lines.join('\n');
+  }
+}
+
+/** Measured stages, each from the end of the one before. */
+class Stages {
+  readonly stages: MeasuredStage[] = [];
+  private since = performance.now();
+  end(stage: MeasuredStage['stage'], bytes: number, items: number): void {
+    const now = performance.now();
+    this.stages.push({ stage, seconds: (now - this.since) / 1000, bytes, items });
+    this.since = now;
+  }
+}
+
+/** A .deb from the archives, or straight from a file: source, under its name; linked where that is possible. */
+async function place(item: AptUri, archives: string, target: string): Promise<void> {
+  const from = item.uri.startsWith('file:') ? fileURLToPath(item.uri.replace(/^file:\/*/, 'file:///')) : join(archives, item.file);
+  await link(from, target).catch(() => copyFile(from, target));
+}
+
+async function putExecutable(path: string, text: string, mode: number): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, text);
+  await chmod(path, mode);
+}
+
+function installedPackages(status: string): string[] {
+  return status.split('\n\n').flatMap((stanza) => {
+    const name = /^Package: (\S+)$/m.exec(stanza)?.[1];
+    const version = /^Version: (\S+)$/m.exec(stanza)?.[1];
+    return name !== undefined && version !== undefined && /^Status: install ok installed$/m.test(stanza) ? [`${name}=${version}`] : [];
+  });
+}
+
+/** Seconds per package and phase, with the sizes that models learn from. A trigger may run for a package of the base: no size then. */
+async function packageTimings(upper: string, resolution: Resolution, spent: ReturnType<StatusClock['end']>): Promise<PackageTiming[]> {
+  const byName = new Map(resolution.packages.map((entry) => [entry.name, entry]));
+  const files = new Map<string, number>();
+  for (const name of await readdir(join(upper, 'var/lib/dpkg/info')).catch(() => [])) {
+    if (!name.endsWith('.list')) continue;
+    const text = await readFile(join(upper, 'var/lib/dpkg/info', name), 'utf8');
+    files.set(name.replace(/(:[a-z0-9-]+)?\.list$/, ''), text.split('\n').length - 1);
+  }
+  return spent.map((entry) => ({
+    package: entry.package,
+    version: byName.get(entry.package)?.version ?? '',
+    phase: entry.phase,
+    seconds: entry.seconds,
+    bytes: byName.get(entry.package)?.debBytes ?? 0,
+    files: files.get(entry.package) ?? 0,
+  }));
+}
+
+/** Unmounts what is mounted below `dir`, deepest first. */
+async function unmountBelow(dir: string): Promise<void> {
+  await stat(dir);
+  const mounts = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n').map((line) => line.split(' ')[4] ?? '').filter((path) => path.startsWith(`${dir}/`));
+  for (const path of mounts.reverse()) await runCommand(['umount', '-l', path]);
+}

@@ -1,0 +1,99 @@
+/**
+ * Layer files: <home>/layers/<digest>.sqfs, and beside each <digest>.json (facts) and, for a base,
+ * <digest>.status (its dpkg status). The facts are written before the layer gets its name, so a
+ * layer that exists is whole. Staging happens in <home>/staging on the same file system.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { copyFile, mkdir, open, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { GridError } from '../domain/error.js';
+import type { Layer, LayerKind } from '../domain/image.js';
+import { checkName } from '../domain/names.js';
+
+/** What is known of a layer besides its bytes; kept for people and for repair, not read by the build. */
+export interface LayerFacts {
+  readonly kind: LayerKind;
+  readonly os: string;
+  /** Resolution.key for a delta, "" for a base. */
+  readonly key: string;
+  /** name=version */
+  readonly packages: readonly string[];
+}
+
+export class LayerStore {
+  readonly layers: string;
+  readonly staging: string;
+
+  /** @param home the head's home */
+  constructor(home: string) {
+    this.layers = join(home, 'layers');
+    this.staging = join(home, 'staging');
+  }
+
+  path(digest: string): string {
+    return join(this.layers, `${checkName('digest', digest)}.sqfs`);
+  }
+
+  statusPath(digest: string): string {
+    return join(this.layers, `${checkName('digest', digest)}.status`);
+  }
+
+  /** True if the file is there with the size that its facts tell. */
+  async has(digest: string): Promise<boolean> {
+    const facts = await readFile(this.factsPath(digest), 'utf8').catch(() => undefined);
+    const file = await stat(this.path(digest)).catch(() => undefined);
+    if (facts === undefined || file === undefined) return false;
+    return (JSON.parse(facts) as { bytes?: unknown }).bytes === file.size;
+  }
+
+  async remove(digest: string): Promise<void> {
+    await rm(this.path(digest), { force: true });
+    await rm(this.statusPath(digest), { force: true });
+    await rm(this.factsPath(digest), { force: true });
+  }
+
+  /** A fresh directory for one build; the caller removes it, whatever happens. */
+  async stage(what: string): Promise<string> {
+    const dir = join(this.staging, `${what}-${randomBytes(6).toString('hex')}`);
+    await mkdir(dir, { recursive: true });
+    return dir;
+  }
+
+  /** Makes a finished squashfs file (and a base's status file) a layer. */
+  async adopt(file: string, facts: LayerFacts, status?: string): Promise<Layer> {
+    await mkdir(this.layers, { recursive: true });
+    const { digest, bytes } = await digestAndSync(file);
+    if (status !== undefined) await copyFile(status, this.statusPath(digest));
+    await writeFile(this.factsPath(digest), `${JSON.stringify({ ...facts, bytes, made: new Date().toISOString() }, undefined, 1)}\n`);
+    await rename(file, this.path(digest));
+    return { digest, kind: facts.kind, bytes };
+  }
+
+  /** disk-full naming the directory and what is free there. */
+  async diskFull(doing: string): Promise<GridError> {
+    const fs = await statfs(this.staging).catch(() => undefined);
+    const free = fs === undefined ? 'unknown' : `${fs.bavail * fs.bsize}`;
+    return new GridError('disk-full', `no space left in ${this.staging} (${free} bytes free) while ${doing}`, { hint: 'remove unused layers or give the home directory more space' });
+  }
+
+  private factsPath(digest: string): string {
+    return join(this.layers, `${checkName('digest', digest)}.json`);
+  }
+}
+
+async function digestAndSync(path: string): Promise<{ digest: string; bytes: number }> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
+    hash.update(chunk as Buffer);
+    bytes += (chunk as Buffer).length;
+  }
+  const file = await open(path, 'r+');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  return { digest: hash.digest('hex'), bytes };
+}
