@@ -5,7 +5,9 @@
  */
 
 /** The line is malformed; the message says how. */
-export class LineError extends Error {}
+export class LineError extends Error {
+  override readonly name = 'LineError';
+}
 
 export interface DnLine {
   /** Globus text, bytes outside printable ASCII as \xHH. */

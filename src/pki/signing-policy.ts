@@ -16,7 +16,9 @@ export interface SigningPolicy {
 }
 
 /** The text is not a signing policy; the message has the line. */
-export class SigningPolicyError extends Error {}
+export class SigningPolicyError extends Error {
+  override readonly name = 'SigningPolicyError';
+}
 
 const largest = 1024 * 1024;
 
