@@ -20,7 +20,7 @@ export function fromElements(elements: Readonly<Record<string, unknown>>): RawRe
 }
 
 function textOf(name: string, value: unknown): string {
-  if (typeof value === 'string') return value.trim();
+  if (typeof value === 'string') return value;
   if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return String(value);
   throw new GridError('bad-request', `the element <${name.slice(0, 64)}> must hold text only`);
 }

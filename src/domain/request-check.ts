@@ -118,7 +118,7 @@ function shown(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text);
 }
 
-/** The values by attribute, each known and given once. */
+/** The values by attribute, each known and given once; white space around them is the document's, not theirs. */
 class Given {
   readonly #attributes: ReadonlyMap<string, RequestAttribute>;
   readonly #values = new Map<string, readonly string[]>();
@@ -131,7 +131,7 @@ class Given {
       if (!attribute) throw unknownAttribute(name, attributes);
       if (attribute.kind === 'files') throw bad('files must be given as parts in parentheses', 'example: (files=("/etc/motd" inline aGVsbG8K 0644))');
       if (this.#values.has(attribute.name)) throw bad(`${attribute.name} is given twice (${attribute.name} and ${attribute.element} are the same)`);
-      this.#values.set(attribute.name, values);
+      this.#values.set(attribute.name, values.map((value) => value.trim()));
     }
   }
 
