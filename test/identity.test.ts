@@ -1,6 +1,6 @@
 /** Identity, whole: DER, certificates, proxies, trust directories, map, bans, roles, proxy files. Generated chains, each rule with both verdicts. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
@@ -206,6 +206,9 @@ t.test('weak keys and signatures', async (t) => {
   t.equal(verdict([userOf({ hash: 'md5' })], directory, { sha1: true }), 'weak-crypto', 'MD5 never');
   t.equal(verdict([userOf({ key: f.rsaKey(1024) })], directory), 'weak-crypto');
   const small = userOf({});
+  const { privateKey: odd } = generateKeyPairSync('rsa', { modulusLength: 2048, publicExponent: 3 });
+  t.equal(verdict([userOf({ key: odd })], directory), 'ok', 'exponent 3');
+  t.equal(verdict([proxyOf(userOf({ key: f.rsaKey(1024) })), userOf({ key: f.rsaKey(1024) })], directory), 'weak-crypto', 'a weak key under a proxy');
   t.equal(verdict([proxyOf(small, undefined, { key: f.rsaKey(512) }), small], directory), 'weak-crypto', 'a proxy of 512 bits');
 });
 

@@ -118,6 +118,7 @@ function issuerAmong(proxy: Certificate, certificates: readonly Certificate[], u
   if (candidates.length === 0) {
     throw new Refused('incomplete', proxy.subject, `the certificate of its issuer ${proxy.issuer} was not sent`, { hint: 'send the whole proxy file: proxy, key and the certificates under it' });
   }
+  for (const each of candidates) checkKey(each); // before it is used: an absurd key makes verifying slow
   const issuer = candidates.find((each) => signed(proxy, each));
   if (!issuer) throw new Refused('bad-signature', proxy.subject, `it is not signed by the key of ${proxy.issuer}`);
   return issuer;

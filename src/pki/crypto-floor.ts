@@ -7,6 +7,7 @@ const curves: readonly string[] = ['secp224r1', 'prime256v1', 'secp256k1', 'secp
 const pssHashes: readonly string[] = ['2.16.840.1.101.3.4.2.1', '2.16.840.1.101.3.4.2.2', '2.16.840.1.101.3.4.2.3'];
 const smallestRsa = 2048;
 const largestRsa = 16384;
+const largestExponent = 2n ** 32n;
 
 /** RSA of 2048 to 16384 bits, named curves of 224 bits and more, Ed25519, Ed448. */
 export function checkKey(certificate: Certificate): void {
@@ -17,6 +18,8 @@ export function checkKey(certificate: Certificate): void {
   if (kind === 'rsa' || kind === 'rsa-pss') {
     const bits = details?.modulusLength ?? 0;
     if (bits < smallestRsa || bits > largestRsa) refuse(`RSA key of ${bits} bits; allowed: ${smallestRsa} to ${largestRsa}`);
+    const exponent = details?.publicExponent ?? 0n;
+    if (exponent < 3n || exponent > largestExponent || exponent % 2n === 0n) refuse('RSA key with an unusual public exponent; allowed: odd, 3 to 2^32');
   } else if (kind === 'ec') {
     if (!certificate.namedCurve) refuse('EC key with explicit curve parameters instead of a named curve');
     if (!curves.includes(details?.namedCurve ?? '')) refuse(`EC key on curve ${details?.namedCurve ?? 'unknown'}; allowed: ${curves.join(', ')}`);
