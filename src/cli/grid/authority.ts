@@ -6,7 +6,7 @@ import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { GridError } from '../../domain/error.js';
-import { issueCertificate, makeAuthority, makeKey, type CertificateOptions, type Issuer } from '../../pki/issue.js';
+import { issueCertificate, makeAuthority, makeKey, type CertificateOptions, type Issuer, type KeyKind } from '../../pki/issue.js';
 import { runCommand } from '../../proc/command.js';
 import { writeWhole } from '../files.js';
 import { subjects, wan, type GridLayout } from './layout.js';
@@ -26,18 +26,19 @@ export async function makeIdentities(layout: GridLayout, user: string): Promise<
   const authority = await ensureAuthority(layout.authority, subjects.authority);
   await ensureAuthority(layout.overlayAuthority, subjects.overlayAuthority);
   await writeTrust(layout, authority);
-  const wanted: { files: Files; options: Pick<CertificateOptions, 'subject' | 'usage' | 'dnsNames' | 'addresses'>; keyMode: number }[] = [
-    { files: layout.user, options: { subject: user, usage: 'user' }, keyMode: 0o400 },
+  const wanted: { files: Files; options: Pick<CertificateOptions, 'subject' | 'usage' | 'dnsNames' | 'addresses'>; keyMode: number; kind: KeyKind }[] = [
+    { files: layout.user, options: { subject: user, usage: 'user' }, keyMode: 0o400, kind: 'rsa' }, // grid-proxy-init cannot sign with EC keys
     ...[layout.gatekeeper, ...layout.sites].map((process) => ({
       files: process,
       options: { subject: process.subject, usage: 'host' as const, dnsNames: ['localhost'], addresses: ['127.0.0.1', wan.address] },
       keyMode: 0o600,
+      kind: 'ec' as const,
     })),
   ];
   const made: string[] = [];
-  for (const { files, options, keyMode } of wanted) {
+  for (const { files, options, keyMode, kind } of wanted) {
     if (isFresh(files, authority)) continue;
-    await issue(authority, files, options, keyMode);
+    await issue(authority, files, { ...options, ...(await makeKey(kind)) }, keyMode);
     made.push(`certificate ${String(options.subject)}`);
   }
   return made;
@@ -65,11 +66,10 @@ async function writeTrust(layout: GridLayout, authority: Issuer): Promise<void> 
   writeWhole(join(layout.trust, `${hash}.signing_policy`), policy, 0o644);
 }
 
-async function issue(issuer: Issuer, files: Files, options: Pick<CertificateOptions, 'subject' | 'usage' | 'dnsNames' | 'addresses'>, keyMode: number): Promise<void> {
-  const { key, publicKey } = await makeKey('ec');
-  const { certificate } = await issueCertificate({ issuer, publicKey, notAfter: new Date(Date.now() + certificateDays * day), ...options });
+async function issue(issuer: Issuer, files: Files, options: Omit<CertificateOptions, 'issuer' | 'notAfter'> & { readonly key: string }, keyMode: number): Promise<void> {
+  const { certificate } = await issueCertificate({ issuer, notAfter: new Date(Date.now() + certificateDays * day), ...options });
   rmSync(files.certificate, { force: true }); // never a certificate beside a key that is not its own
-  writeWhole(files.key, key, keyMode);
+  writeWhole(files.key, options.key, keyMode);
   writeWhole(files.certificate, certificate, 0o644);
 }
 
