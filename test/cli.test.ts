@@ -298,7 +298,7 @@ t.test('the ssh command line keeps odd paths whole', { skip: finds('ssh') ? fals
 t.test('every Debian package that is needed is named once per command, with its reason', async (t) => {
   const needs = JSON.parse(readFileSync(join(root, 'bin/needs.json'), 'utf8')) as Record<string, string>[];
   t.equal(new Set(needs.map((need) => need['find'])).size, needs.length);
-  for (const need of needs) t.ok(need['package'] && need['why'] && ['run', 'test'].includes(need['use'] ?? ''), need['find']);
+  for (const need of needs) t.ok(need['package'] && need['why'] && ['run', 'test'].includes(need['use'] ?? ''), String(need['find']));
   t.equal(finds('/usr/lib/nothing/*/x'), false);
   t.equal(finds('sh'), true);
 });

@@ -1,6 +1,7 @@
 /**
  * The embedded grid's certificates: its CA with the usual trust directory (HASH.0, HASH.signing_policy), an overlay
  * CA that is not in that directory, host certificates and the user's. Made once, renewed when under 30 days are left.
+ * CA and user have RSA keys: grid-proxy-init can sign neither with an EC key nor under a certificate signed by one.
  */
 import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
@@ -23,11 +24,11 @@ interface Files {
 
 /** Makes or renews what is needed. @param user subject DN of the user. Returns lines that say what was made. */
 export async function makeIdentities(layout: GridLayout, user: string): Promise<string[]> {
-  const authority = await ensureAuthority(layout.authority, subjects.authority);
-  await ensureAuthority(layout.overlayAuthority, subjects.overlayAuthority);
+  const authority = await ensureAuthority(layout.authority, subjects.authority, 'rsa');
+  await ensureAuthority(layout.overlayAuthority, subjects.overlayAuthority, 'ec');
   await writeTrust(layout, authority);
   const wanted: { files: Files; options: Pick<CertificateOptions, 'subject' | 'usage' | 'dnsNames' | 'addresses'>; keyMode: number; kind: KeyKind }[] = [
-    { files: layout.user, options: { subject: user, usage: 'user' }, keyMode: 0o400, kind: 'rsa' }, // grid-proxy-init cannot sign with EC keys
+    { files: layout.user, options: { subject: user, usage: 'user' }, keyMode: 0o400, kind: 'rsa' },
     ...[layout.gatekeeper, ...layout.sites].map((process) => ({
       files: process,
       options: { subject: process.subject, usage: 'host' as const, dnsNames: ['localhost'], addresses: ['127.0.0.1', wan.address] },
@@ -44,13 +45,13 @@ export async function makeIdentities(layout: GridLayout, user: string): Promise<
   return made;
 }
 
-async function ensureAuthority(files: Files, subject: string): Promise<Issuer> {
+async function ensureAuthority(files: Files, subject: string, kind: KeyKind): Promise<Issuer> {
   if (existsSync(files.certificate) && existsSync(files.key)) {
     const issuer = { certificate: readFileSync(files.certificate, 'utf8'), key: readFileSync(files.key, 'utf8') };
     if (endsIn(issuer.certificate) > (certificateDays + renewDays) * day) return issuer;
     throw new GridError('wrong-state', `the authority ${files.certificate} ends soon`, { hint: 'make a new grid: gridvc grid down --purge, then gridvc grid up' });
   }
-  const issuer = await makeAuthority({ subject, days: authorityDays });
+  const issuer = await makeAuthority({ subject, days: authorityDays, kind });
   writeWhole(files.key, issuer.key);
   writeWhole(files.certificate, issuer.certificate, 0o644);
   return issuer;
