@@ -59,7 +59,7 @@ export class Clusters implements ClusterService, NodeDialer {
   }
 
   async getCluster(caller: Caller, id: string): Promise<ClusterView> {
-    const [view] = isName('cluster', id) ? await this.tools.records.views({ id, ...ownOnly(caller) }) : [];
+    const view = isName('cluster', id) ? await this.tools.records.view(id, ownOnly(caller)) : undefined;
     if (view === undefined) throw notFound(id);
     return view;
   }
@@ -176,7 +176,7 @@ export class Clusters implements ClusterService, NodeDialer {
   }
 
   private async view(id: string): Promise<ClusterView> {
-    const [view] = await this.tools.records.views({ id });
+    const view = await this.tools.records.view(id);
     if (view === undefined) throw notFound(id);
     return view;
   }
@@ -194,8 +194,8 @@ function checkMayCreate(caller: Caller): void {
   if (caller.limited) throw new GridError('not-authorized', 'a limited proxy may not start jobs', { hint: 'make a full proxy: gridvc proxy init' });
 }
 
-function ownOnly(caller: Caller): { owner?: string } {
-  return caller.roles.includes('grid-admin') ? {} : { owner: caller.subject };
+function ownOnly(caller: Caller): string | undefined {
+  return caller.roles.includes('grid-admin') ? undefined : caller.subject;
 }
 
 function newId(): string {

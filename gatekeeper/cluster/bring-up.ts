@@ -85,7 +85,9 @@ async function allocate({ id, tools }: Job): Promise<void> {
   });
 }
 
+/** Not while a site that is away may still run nodes with these addresses: undo comes again. */
 async function release({ id, tools }: Job): Promise<void> {
+  if ((await tools.records.parts(id)).some((part) => part.state === 'created')) return;
   await tools.db.rows('release', id);
 }
 

@@ -75,7 +75,12 @@ export async function extendParts(job: Job, expires: Date): Promise<void> {
 /** Undo: returns when every head says that its part is gone; throws `unavailable` if one is away. */
 export async function destroyParts(job: Job): Promise<void> {
   const parts = (await job.tools.records.parts(job.id)).filter((part) => part.state === 'created');
-  await eachLimited(parts, parts.length, ({ site }) => destroyPart(job, site));
+  await eachLimited(parts, parts.length, ({ site }) =>
+    destroyPart(job, site).catch((error: unknown) => {
+      if (!isGridError(error)) throw error;
+      throw new GridError(error.kind, `site ${site} still has its part: ${error.message}`, { cause: error });
+    }),
+  );
 }
 
 async function destroyPart(job: Job, site: string): Promise<void> {

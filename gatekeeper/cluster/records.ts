@@ -68,9 +68,15 @@ export class ClusterRecords {
     return this.db.row<OwnedRow>('ownedCluster', id);
   }
 
-  /** @param filter one id, one owner, both or none */
-  async views(filter: { id?: string; owner?: string }): Promise<readonly ClusterView[]> {
-    return (await this.db.rows<ViewRow>('clusterViews', filter.id ?? null, filter.owner ?? null)).map(toView);
+  /** @param owner only if it is theirs */
+  async view(id: string, owner?: string): Promise<ClusterView | undefined> {
+    const row = await this.db.row<ViewRow>('clusterView', id, owner ?? null);
+    return row && toView(row);
+  }
+
+  /** Living clusters and those that ended in the last week, oldest first. @param owner only theirs */
+  async views(owner?: string): Promise<readonly ClusterView[]> {
+    return (await this.db.rows<ViewRow>('clusterViews', owner ?? null)).map(toView);
   }
 
   parts(id: string): Promise<readonly PartRow[]> {

@@ -88,7 +88,6 @@ export class ClusterTasks {
       if (isGridError(error)) job.log.warn({ reason: error.message }, 'bring-up failed');
       else job.log.error({ err: error }, 'bring-up failed');
       const reason = reasonOf(error, job.id);
-      await records.event(job.id, { kind: 'error', text: reason });
       const undone = this.undo(job);
       await Promise.race([undone, sleep(undoPatienceSeconds * 1000, undefined, { signal: job.signal }).catch(() => {})]);
       if (job.signal.aborted) return void (await undone);

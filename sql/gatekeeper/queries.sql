@@ -32,18 +32,15 @@ select id, request_hash as "requestHash" from clusters where owner = $1 and idem
 -- :cluster
 select id, owner, request, state, reason, created, expires, until from clusters where id = $1
 
+-- :clusterView
+-- $2: the owner who may see it, or null for an administrator
+select id, owner, state, reason, warnings, created, "readyAt", expires, count, nodes, stages, predicted from cluster_views where id = $1 and ($2::text is null or owner = $2)
+
 -- :clusterViews
--- $1: one id, or null for all; $2: one owner, or null for all. One query: this is the call that clients poll.
-select c.id, c.owner, c.state, c.reason, c.warnings, c.created, c.ready_at as "readyAt", c.expires, (c.request->>'count')::int as count,
-  (select coalesce(json_agg(json_build_object('name', n.name, 'site', n.site, 'host', n.host, 'overlayAddress', host(n.address), 'state', n.state, 'reason', n.reason) order by n.number), '[]')
-     from nodes n where n.cluster = c.id) as nodes,
-  (select coalesce(json_agg(json_build_object('site', s.site, 'stage', s.stage, 'predicted', s.predicted, 'seconds', s.seconds,
-       'running', extract(epoch from now() - s.started)) order by p.position, s.position), '[]')
-     from stages s join parts p on p.cluster = s.cluster and p.site = s.site where s.cluster = c.id) as stages,
-  (select coalesce(max((p.plan->>'predicted')::float8), 0) from parts p where p.cluster = c.id) as predicted
-from clusters c
-where ($1::text is null or c.id = $1) and ($2::text is null or c.owner = $2)
-order by c.created, c.id
+-- those that live, and those that ended in the last week. $1: one owner, or null for all
+select id, owner, state, reason, warnings, created, "readyAt", expires, count, nodes, stages, predicted from cluster_views
+where ($1::text is null or owner = $1) and (undone is null or undone > now() - interval '7 days')
+order by created, id
 
 -- :ownedCluster
 select id, owner, state, expires, until, last_event as "lastEvent" from clusters where id = $1

@@ -7,14 +7,15 @@ import { link, copyFile, mkdir, readFile, readdir, stat, writeFile, chmod } from
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { GridError } from '../domain/error.js';
-import type { PackageTiming, Resolution } from '../domain/image.js';
+import type { PackageTiming, Resolution, ResolvedPackage } from '../domain/image.js';
 import { initFiles } from '../node/init.js';
 import { lastLines } from '../proc/output.js';
 import { runCommand } from '../proc/command.js';
 import type { BaseImage, BuildProgress, BuiltDelta, ImageBuilder, MeasuredStage } from '../ports.js';
 import type { Log } from '../log.js';
-import { failedPackage, isDiskFull, parseUris, StatusClock, type AptUri } from './apt-output.js';
+import { failedPackage, isDiskFull, parseUris, StatusClock } from './apt-output.js';
 import type { AptCatalogue } from './apt.js';
+import type { AptRoot } from './apt-root.js';
 import { basePackages, baseScript, deltaScript, packScript } from './build-scripts.js';
 import { removeTree, runInJail } from './jail.js';
 import { LayerStore } from './layer-store.js';
@@ -98,20 +99,35 @@ export class DebianBuilder implements ImageBuilder {
 
   // -------------------------------------------------------------- steps
 
-  /** Fetches the exact versions into the shared archives and puts a name for each into <stage>/debs. */
+  /** Brings the exact .debs to <stage>/debs: from the shared archives, where apt fetches what they lack, or straight from a `file:` source. */
   private async download(resolution: Resolution, base: BaseImage, stage: string, signal: AbortSignal): Promise<void> {
     const root = this.catalogue.root(resolution.os);
-    const status = this.store.statusPath(base.digest);
-    const exact = resolution.packages.map((entry) => `${entry.name}:${entry.architecture === 'all' ? 'all' : entry.architecture}=${entry.version}`);
-    const names = exact.map((name) => name.replace(':all=', '='));
-    const plain = ['-q', '-y', '--no-install-recommends', '--no-remove', '--allow-downgrades'];
-    const listed = await root.run(['apt-get', ...plain, '--print-uris', '-o', 'Debug::NoLocking=1', '-o', `Dir::Cache::archives=${join(root.dir, 'nothing')}`, 'install', '--', ...names], { status, signal });
-    if (listed.code !== 0) throw new GridError('build-failed', `apt no longer offers what it resolved: ${listed.reason}`, { hint: 'try again: the package lists were refreshed in between' });
-    const fetched = await root.run(['apt-get', ...plain, '--download-only', 'install', '--', ...names], { status, signal, locked: true, seconds: 1800 });
-    if (isDiskFull(fetched.stderr)) throw await this.store.diskFull('fetching packages');
-    if (fetched.code !== 0) throw new GridError('unavailable', `packages could not be fetched: ${fetched.reason}`, { hint: 'check the apt sources of this site and its way to them' });
-    await mkdir(join(stage, 'debs'));
-    for (const item of parseUris(listed.stdout)) await place(item, root.archives, join(stage, 'debs', item.file));
+    const debs = join(stage, 'debs');
+    await mkdir(debs);
+    const inArchives = (wanted: ResolvedPackage): string => join(root.archives, archiveName(wanted));
+    const lacking = async (): Promise<ResolvedPackage[]> => {
+      const whole = await Promise.all(resolution.packages.map(async (wanted) => (await stat(inArchives(wanted)).catch(() => undefined))?.size === wanted.debBytes));
+      return resolution.packages.filter((_, i) => !whole[i]);
+    };
+    if ((await lacking()).length > 0) await this.fetch(root, resolution, base, ['--download-only'], signal);
+    const elsewhere = new Set((await lacking()).map(archiveName));
+    for (const wanted of resolution.packages) if (!elsewhere.has(archiveName(wanted))) await place(inArchives(wanted), join(debs, archiveName(wanted)));
+    if (elsewhere.size === 0) return;
+    const listed = await this.fetch(root, resolution, base, ['--print-uris', '-o', `Dir::Cache::archives=${join(root.dir, 'nothing')}`], signal);
+    for (const item of parseUris(listed).filter(({ file }) => elsewhere.has(file))) {
+      if (!item.uri.startsWith('file:')) throw new GridError('unavailable', `package ${item.package.name} was fetched from ${item.uri} but is not whole`, { hint: 'try again' });
+      await place(fileURLToPath(item.uri.replace(/^file:\/*/, 'file:///')), join(debs, item.file));
+    }
+  }
+
+  /** apt-get install of the exact versions, with options that make it fetch or print only. Returns its output. */
+  private async fetch(root: AptRoot, resolution: Resolution, base: BaseImage, options: readonly string[], signal: AbortSignal): Promise<string> {
+    const exact = resolution.packages.map(({ name, version, architecture }) => `${name}${architecture === 'all' ? '' : `:${architecture}`}=${version}`);
+    const argv = ['apt-get', '-q', '-y', '--no-install-recommends', '--no-remove', '--allow-downgrades', ...options, 'install', '--', ...exact];
+    const result = await root.run(argv, { status: this.store.statusPath(base.digest), signal, locked: true, seconds: 1800 });
+    if (result.code === 0) return result.stdout;
+    if (isDiskFull(result.stderr)) throw await this.store.diskFull('fetching packages');
+    throw new GridError('unavailable', `packages could not be fetched: ${result.reason}`, { hint: 'check the apt sources of this site and its way to them; if the lists were refreshed in between, try again' });
   }
 
   private async install(resolution: Resolution, base: BaseImage, stage: string, output: OutputTail, options: BuildOptions): Promise<ReturnType<StatusClock['end']>> {
@@ -189,9 +205,13 @@ class Stages {
   }
 }
 
-/** A .deb from the archives, or straight from a file: source, under its name; linked where that is possible. */
-async function place(item: AptUri, archives: string, target: string): Promise<void> {
-  const from = item.uri.startsWith('file:') ? fileURLToPath(item.uri.replace(/^file:\/*/, 'file:///')) : join(archives, item.file);
+/** The name that apt gives a .deb in its archives. */
+function archiveName(wanted: ResolvedPackage): string {
+  return `${wanted.name}_${wanted.version.replaceAll('%', '%25').replaceAll(':', '%3a').replaceAll('_', '%5f')}_${wanted.architecture}.deb`;
+}
+
+/** Linked where one file system has both, else copied. */
+async function place(from: string, target: string): Promise<void> {
   await link(from, target).catch(() => copyFile(from, target));
 }
 

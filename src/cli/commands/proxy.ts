@@ -1,6 +1,7 @@
 /** proxy init|info|destroy: RFC 3820 proxy certificates, in files that the Globus tools share. */
 import type { Command } from 'commander';
-import { action, example, jsonOption, whole } from './declare.js';
+import { action, example, gatekeeperOption, jsonOption, whole } from './declare.js';
+import type { CommonOptions } from './cluster.js';
 
 export interface InitOptions {
   readonly hours: number;
@@ -57,5 +58,15 @@ export function addProxyCommands(program: Command): void {
       .option('-f, --file <file>', 'proxy file (default: as above)')
       .action(action(async (options: { file?: string }, _command: Command) => (await import('../proxy.js')).destroy(options))),
     'gridvc proxy destroy',
+  );
+  example(
+    proxy
+      .command('delegate')
+      .description('give the gatekeeper a proxy of its own, so that clusters may outlive the one you sign in with')
+      .option('--hours <n>', 'how long it lives, at most as long as what you sign in with', whole(1, 24 * 365), 168)
+      .addOption(jsonOption())
+      .addOption(gatekeeperOption())
+      .action(action(async (options: CommonOptions & { hours: number }, _command: Command) => (await import('../delegate.js')).delegate(options))),
+    'X509_USER_PROXY= gridvc proxy delegate --hours 72',
   );
 }

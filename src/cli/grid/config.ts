@@ -46,7 +46,7 @@ export function headConfig(layout: GridLayout, site: SiteLayout, resources: Reso
         name: `${site.site}-host1`,
         kind: 'container',
         transport: { kind: 'local', netns: site.netns },
-        home: join(site.home, 'host1'),
+        home: site.host,
         network: { bridge: lan.bridge, subnet: lan.subnet, gateway: lan.gateway, first: lan.first, last: lan.last },
         memory: resources.memory,
       },

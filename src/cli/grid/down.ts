@@ -35,7 +35,7 @@ export async function gridDown(options: DownOptions): Promise<boolean> {
   const steps = [
     ...(options.force ? [] : [() => destroyClusters(layout, options.say)]),
     () => stopAll(layout, options),
-    () => sweepHubs(layout, options.say),
+    () => sweep(layout, options.say),
     () => unmountBelow(layout.dir),
     () => dropNetworks(layout),
     () => stopPostgres({ home: layout.dir }),
@@ -85,10 +85,14 @@ async function stopAll(layout: GridLayout, options: DownOptions): Promise<void> 
   }
 }
 
-/** Hubs that outlived their keeper; heads remove their own leftovers when they start. */
-async function sweepHubs(layout: GridLayout, say: (line: string) => void): Promise<void> {
-  const { removeHubs } = await import('./leftovers.js');
-  for (const name of await removeHubs(layout)) say(`overlay hub ${name}, left over, is removed`);
+/** Nodes and hubs that outlived their keepers. */
+async function sweep(layout: GridLayout, say: (line: string) => void): Promise<void> {
+  const { removeHubs, removeNodes } = await import('./leftovers.js');
+  const left = await Promise.allSettled([...layout.sites.map(removeNodes), removeHubs(layout)]);
+  for (const each of left) {
+    if (each.status === 'rejected') throw each.reason;
+    for (const name of each.value) say(`left over and removed: ${name}`);
+  }
 }
 
 /** Deepest first. */

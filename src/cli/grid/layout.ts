@@ -43,6 +43,8 @@ export interface SiteLayout extends ProcessLayout {
   readonly netns: string;
   /** Root-side end of the site's uplink. */
   readonly link: string;
+  /** Where the site's only compute host keeps layers and nodes. */
+  readonly host: string;
   /** The site's "public" address on the wan bridge. */
   readonly address: string;
 }
@@ -86,9 +88,11 @@ export function gridLayout(home: string, sites: readonly string[]): GridLayout {
 }
 
 function siteLayout(dir: string, site: string, index: number): SiteLayout {
+  const head = process(dir, `head-${site}`, 'src/head/main.js', firstHeadPort + index, `/O=Grid/OU=gridvc/CN=head-${site}`);
   return {
-    ...process(dir, `head-${site}`, 'src/head/main.js', firstHeadPort + index, `/O=Grid/OU=gridvc/CN=head-${site}`),
+    ...head,
     site,
+    host: join(head.home, 'host1'),
     netns: `gridvc-${site}`,
     link: `gvw-${index + 1}`,
     address: `198.18.0.${11 + index}`,

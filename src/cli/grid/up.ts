@@ -80,7 +80,7 @@ function chooseState(options: UpOptions): GridState {
 /** The database server and the package downloader drop root and must be able to walk through; secrets are in 0700. */
 function prepareDirectories(layout: GridLayout): void {
   const processes = [layout.gatekeeper, ...layout.sites];
-  const open = [layout.dir, ...processes.flatMap((each) => [each.home, join(each.home, 'state')]), ...layout.sites.map((site) => join(site.home, 'host1'))];
+  const open = [layout.dir, ...processes.flatMap((each) => [each.home, join(each.home, 'state')]), ...layout.sites.map((site) => site.host)];
   for (const dir of open) mkdirSync(dir, { recursive: true, mode: 0o711 });
   mkdirSync(layout.trust, { recursive: true, mode: 0o755 });
   for (const file of [layout.authority.key, layout.user.key, layout.gatekeeper.pid, layout.gatekeeper.log]) mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
