@@ -24,6 +24,7 @@ chroot "$target" usermod --password '*' grid
 printf 'grid ALL=(ALL) NOPASSWD: ALL\\n' > "$target/etc/sudoers.d/grid"
 chmod 440 "$target/etc/sudoers.d/grid"
 cd "$target"
+mv etc/dpkg/dpkg.cfg.d/99mmdebstrap etc/dpkg/dpkg.cfg.d/gridvc
 rm -f etc/ssh/ssh_host_* etc/apt/apt.conf.d/99mmdebstrap usr/sbin/policy-rc.d etc/resolv.conf etc/hostname
 rm -f var/log/*.log var/log/apt/* var/cache/apt/*.bin var/cache/debconf/*-old var/cache/ldconfig/aux-cache etc/passwd- etc/group- etc/shadow- etc/gshadow-
 rm -rf var/lib/apt/lists/* run/* tmp/*

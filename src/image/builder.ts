@@ -120,10 +120,10 @@ export class DebianBuilder implements ImageBuilder {
     }
   }
 
-  /** apt-get install of the exact versions, with options that make it fetch or print only. Returns its output. */
+  /** apt-get install of the exact versions, with options that make it fetch or print only. Our own lock serves: apt's would lie beside the status file. */
   private async fetch(root: AptRoot, resolution: Resolution, base: BaseImage, options: readonly string[], signal: AbortSignal): Promise<string> {
     const exact = resolution.packages.map(({ name, version, architecture }) => `${name}${architecture === 'all' ? '' : `:${architecture}`}=${version}`);
-    const argv = ['apt-get', '-q', '-y', '--no-install-recommends', '--no-remove', '--allow-downgrades', ...options, 'install', '--', ...exact];
+    const argv = ['apt-get', '-q', '-y', '--no-install-recommends', '--no-remove', '--allow-downgrades', '-o', 'Debug::NoLocking=1', ...options, 'install', '--', ...exact];
     const result = await root.run(argv, { status: this.store.statusPath(base.digest), signal, locked: true, seconds: 1800 });
     if (result.code === 0) return result.stdout;
     if (isDiskFull(result.stderr)) throw await this.store.diskFull('fetching packages');

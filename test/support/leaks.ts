@@ -74,3 +74,37 @@ function lines(command: string, argv: readonly string[]): string[] {
     return [];
   }
 }
+
+/**
+ * Whatever still holds on to a directory, on a machine where others work too: processes (also those inside a build's own
+ * mount namespace), mounts, loop devices; and all files below it. Waits up to `seconds` until it is what it was.
+ * @param before an earlier answer; [] to see what is there now
+ */
+export async function traces(directory: string, before: readonly string[] = [], seconds = 5): Promise<string[]> {
+  for (let left = seconds * 10; ; left--) {
+    const found = tracesNow(directory).filter((line) => !before.includes(line));
+    if (found.length === 0 || left <= 0 || before.length === 0) return found;
+    await new Promise((wake) => setTimeout(wake, 100));
+  }
+}
+
+function tracesNow(directory: string): string[] {
+  const processes = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
+  const read = (path: string): string => {
+    try {
+      return readFileSync(path, 'utf8');
+    } catch {
+      return ''; // it ended while we looked
+    }
+  };
+  const holding = processes.flatMap((pid) => {
+    const command = read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ').trim();
+    const inside = read(`/proc/${pid}/mountinfo`).split('\n').flatMap((line) => (line.includes(`${directory}/`) ? [line.split(' ')[4] ?? ''] : []));
+    if (command.includes(`${directory}/`)) return [`process ${command.slice(0, 200)}`];
+    return inside.map((path) => `mount ${path}`);
+  });
+  const own = read('/proc/self/mountinfo').split('\n').flatMap((line) => (line.includes(`${directory}/`) ? [`mount ${line.split(' ')[4] ?? ''}`] : []));
+  const loops = lines('losetup', ['-ln', '-O', 'BACK-FILE']).filter((line) => line.includes(`${directory}/`)).map((line) => `loop ${line.trim()}`);
+  const files = existsSync(directory) ? readdirSync(directory, { recursive: true, encoding: 'utf8' }).map((file) => `file ${file}`) : [];
+  return [...new Set([...holding, ...own, ...loops, ...files])].sort();
+}
