@@ -2,7 +2,7 @@
 import type { PartSpec } from '../src/domain/node.js';
 import type { SitePlan } from '../src/domain/plan.js';
 import type { EventView, SiteSnapshot } from '../src/domain/views.js';
-import type { HeadService, MeasuredStage, PartView } from '../src/ports.js';
+import type { HeadService, MeasuredStage, PartRequest, PartView } from '../src/ports.js';
 import type { headOperations } from '../src/soap/contract.js';
 import type { CallOptions, ClientOptions } from '../src/soap/https-client.js';
 import { HttpsClient } from '../src/soap/https-client.js';
@@ -22,10 +22,12 @@ export class HeadClient implements HeadService {
   async snapshot(options?: CallOptions): Promise<SiteSnapshot> {
     return (await this.#soap.call('snapshot', {}, options)).snapshot;
   }
-  async plan(asked: Parameters<HeadService['plan']>[0], nodes: number, options?: CallOptions): Promise<SitePlan> {
-    const { memory, disk, vcpus, os, packages, bundles } = asked;
+  async plan(asked: PartRequest, nodes: number, options?: CallOptions): Promise<SitePlan> {
     // apt may have to fetch its lists first
-    return (await this.#soap.call('plan', { request: { memory, disk, vcpus, os, packages, bundles }, nodes }, { seconds: 180, ...options })).plan;
+    return (await this.#soap.call('plan', { request: partRequest(asked), nodes }, { seconds: 180, ...options })).plan;
+  }
+  async check(asked: PartRequest, options?: CallOptions): Promise<void> {
+    await this.#soap.call('check', { request: partRequest(asked) }, { seconds: 10, ...options });
   }
   async createPart(spec: PartSpec, options?: CallOptions): Promise<PartView> {
     return (await this.#soap.call('createPart', { spec }, options)).part;
@@ -50,4 +52,9 @@ export class HeadClient implements HeadService {
   close(): void {
     this.#http.close();
   }
+}
+
+/** A ClusterRequest has more than a head needs to know. */
+function partRequest({ memory, disk, vcpus, os, packages, bundles }: PartRequest): PartRequest {
+  return { memory, disk, vcpus, os, packages, bundles };
 }

@@ -89,6 +89,8 @@ export interface Catalogue {
    * Refuses with bad-request: unknown package (hint: near names), conflicting packages (apt's own words).
    */
   resolve(os: string, base: BaseImage, asked: readonly string[], signal?: AbortSignal): Promise<Resolution>;
+  /** bad-request with near names for names that are certainly unknown; milliseconds. Without lists yet, nothing is refused. */
+  checkNames(os: string, names: readonly string[]): Promise<void>;
   releases(): readonly string[];
 }
 
@@ -173,6 +175,8 @@ export interface SiteService {
   unregisterSite(caller: Caller, name: string): Promise<void>;
 }
 
+export type PartRequest = Pick<ClusterRequest, 'memory' | 'disk' | 'vcpus' | 'os' | 'packages' | 'bundles'>;
+
 export interface PartView {
   readonly cluster: string;
   readonly state: ClusterState;
@@ -192,8 +196,10 @@ export interface PartNodeView {
 /** wsdl/head.wsdl: gatekeeper -> head. The part's key is its cluster id. */
 export interface HeadService {
   snapshot(): Promise<SiteSnapshot>;
+  /** Refuses at once, in milliseconds, an unknown release, bundle or package. What only a resolution can tell, plan and createPart tell. */
+  check(request: PartRequest): Promise<void>;
   /** Checks packages and bundles for real and predicts each stage. Changes nothing. */
-  plan(request: Pick<ClusterRequest, 'memory' | 'disk' | 'vcpus' | 'os' | 'packages' | 'bundles'>, nodes: number): Promise<SitePlan>;
+  plan(request: PartRequest, nodes: number): Promise<SitePlan>;
   /** Idempotent by spec.cluster. Returns once the part is stored; the bring-up goes on by itself. */
   createPart(spec: PartSpec): Promise<PartView>;
   getPart(cluster: string): Promise<PartView>;

@@ -97,7 +97,7 @@ const sites = {
 } as unknown as SiteService;
 const head = {
   snapshot: recorder('snapshot', { site: 'alpha', releases: ['bookworm'], bundles: [], hosts: [{ host: 'h1', freeMemory: 1, freeDisk: 2, vcpus: 3 }] }, 0), plan: recorder('plan', sitePlan, 0),
-  createPart: recorder('createPart', part, 0), getPart: recorder('getPart', part, 0), awaitPartEvents: recorder('awaitPartEvents', [event], 0), confirmPart: recorder('confirmPart', part, 0),
+  check: recorder('check', undefined, 0), createPart: recorder('createPart', part, 0), getPart: recorder('getPart', part, 0), awaitPartEvents: recorder('awaitPartEvents', [event], 0), confirmPart: recorder('confirmPart', part, 0),
   extendPart: recorder('extendPart', part, 0), destroyPart: recorder('destroyPart', part, 0),
 } as unknown as HeadService;
 
@@ -337,6 +337,8 @@ t.test('head.wsdl: every operation, for the configured gatekeeper only', async (
   const asked = { memory: 320, disk: 1600, vcpus: 1, os: 'bookworm', packages: ['gcc', 'make'], bundles: [] };
   t.same(await headClient.plan(asked, 4), sitePlan);
   t.same(last(), ['plan', asked, 4]);
+  await headClient.check(asked);
+  t.same(last(), ['check', asked]);
   const spec: PartSpec = {
     ...asked, cluster: 'k3x9q2ab', owner: '/O=Grid/CN=Alice', expires: 1_735_787_045_678, minCount: 1,
     nodes: [{ name: 'n1', overlayAddress: '10.128.0.2', certificate: 'C\n', key: 'K\n', hostKey: 'H\n', hostKeyPublic: 'P' }],

@@ -10,9 +10,8 @@ import { checkName } from '../domain/names.js';
 import type { PartSpec } from '../domain/node.js';
 import { planSite } from '../domain/plan-site.js';
 import type { SitePlan } from '../domain/plan.js';
-import type { ClusterRequest } from '../domain/request.js';
 import type { EventView, SiteSnapshot } from '../domain/views.js';
-import type { HeadService, MeasuredStage, PartView } from '../ports.js';
+import type { HeadService, MeasuredStage, PartRequest, PartView } from '../ports.js';
 import { openBundles, type HeadParts } from './bring-up.js';
 import type { Tasks } from './tasks.js';
 
@@ -30,7 +29,7 @@ export class Head implements HeadService {
     return { site: this.head.site, releases: this.releases, bundles: Object.keys(this.head.bundles).sort(), hosts: await this.head.hosts.capacities() };
   }
 
-  async plan(request: Pick<ClusterRequest, 'memory' | 'disk' | 'vcpus' | 'os' | 'packages' | 'bundles'>, nodes: number): Promise<SitePlan> {
+  async plan(request: PartRequest, nodes: number): Promise<SitePlan> {
     const { stock, hosts, db, site, bundles } = this.head;
     const signal = AbortSignal.timeout(planSeconds * 1000);
     const asked = openBundles(bundles, request);
@@ -40,6 +39,10 @@ export class Head implements HeadService {
     const [image, capacities, observations] = await Promise.all([stock.cached(resolution, base), hosts.capacities(), db.rows<Observation>('recentTimings')]);
     const useful = capacities.filter((host) => roomFor(request, host) > 0).length;
     return planSite({ site, nodes, hosts: Math.max(1, Math.min(useful, nodes)), resolution, stock: { baseReady, image }, observations });
+  }
+
+  async check(request: PartRequest): Promise<void> {
+    await this.head.stock.checkNames(request.os, openBundles(this.head.bundles, request));
   }
 
   async createPart(spec: PartSpec): Promise<PartView> {

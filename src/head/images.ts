@@ -36,9 +36,7 @@ export class ImageStock {
 
   /** The base of a release, built if there is none (`stages` then says how long that took). */
   async base(os: string, signal: AbortSignal, progress: BuildProgress = () => {}): Promise<{ layer: BaseImage; stages: readonly MeasuredStage[] }> {
-    if (!this.catalogue.releases().includes(os)) {
-      throw new GridError('bad-request', `this site has no release ${JSON.stringify(os)}`, { hint: `it has: ${this.catalogue.releases().join(', ')}` });
-    }
+    this.checkRelease(os);
     const layer = await this.readyBase(os);
     if (layer !== undefined) return { layer, stages: [] };
     return this.bases.join(`the base image of ${os}`, signal, async (buildSignal) => {
@@ -46,6 +44,17 @@ export class ImageStock {
       await this.db.rows('putLayer', built.layer.digest, 'base', os, built.layer.bytes);
       return built;
     });
+  }
+
+  /** Refuses an unknown release or package name at once. */
+  async checkNames(os: string, names: readonly string[]): Promise<void> {
+    this.checkRelease(os);
+    await this.catalogue.checkNames(os, names);
+  }
+
+  private checkRelease(os: string): void {
+    const releases = this.catalogue.releases();
+    if (!releases.includes(os)) throw new GridError('bad-request', `this site has no release ${JSON.stringify(os)}`, { hint: `it has: ${releases.join(', ')}` });
   }
 
   async readyBase(os: string): Promise<BaseImage | undefined> {

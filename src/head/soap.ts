@@ -57,6 +57,10 @@ function headHandlers(head: HeadService): Handlers<typeof headOperations, void> 
   return {
     snapshot: async () => ({ snapshot: await head.snapshot() }),
     plan: async (_, { request, nodes }) => ({ plan: await head.plan(request, nodes) }),
+    check: async (_, { request }) => {
+      await head.check(request);
+      return {};
+    },
     createPart: async (_, { spec }) => ({ part: await head.createPart(partSpec(spec)) }),
     getPart: async (_, { cluster }) => ({ part: await head.getPart(cluster) }),
     awaitPartEvents: async (_, { cluster, after, seconds }) => ({ events: await head.awaitPartEvents(cluster, after, seconds) }),

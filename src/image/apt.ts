@@ -65,6 +65,18 @@ export class AptCatalogue implements Catalogue {
     return answer;
   }
 
+  async checkNames(os: string, names: readonly string[]): Promise<void> {
+    const root = this.root(os);
+    if ((await root.updatedAt()) === 0) return;
+    const known = new Set(await this.packageNames(root));
+    const missing = names.filter((name) => !known.has(name.replace(/[:=].*$/, '')));
+    if (missing.length === 0) return;
+    const shown = await root.run(['apt-cache', 'showpkg', '--', ...missing.map((name) => name.replace(/[:=].*$/, ''))]); // virtual names are in no list
+    const virtual = new Set([...shown.stdout.matchAll(/^Package: (.*)$/gm)].map((match) => match[1]));
+    const unknown = missing.filter((name) => !virtual.has(name.replace(/[:=].*$/, '')));
+    if (unknown.length > 0) throw await this.unknown(root, unknown);
+  }
+
   private remember(key: string, answer: Promise<Resolution>): void {
     this.answers.set(key, answer);
     answer.catch(() => this.answers.delete(key)); // only good answers are worth keeping

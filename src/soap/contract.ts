@@ -105,6 +105,7 @@ export const siteOperations = {
 export const headOperations = {
   snapshot: { input: none, output: element({ snapshot: siteSnapshot }) },
   plan: { input: element({ request: partRequest, nodes: whole }), output: element({ plan: sitePlan }) },
+  check: { input: element({ request: partRequest }), output: none },
   createPart: { input: element({ spec: partSpec }), output: onePart },
   getPart: { input: part, output: onePart },
   awaitPartEvents: { input: element({ cluster: text, after: whole, seconds: whole }), output: element({ events: list(eventView) }) },
