@@ -1,0 +1,342 @@
+/**
+ * The gatekeeper's services on a real PostgreSQL and real hubs, with heads that can be told to refuse, fail or go away
+ * (what a real head answers then). Real nodes are the flow test's.
+ */
+import { X509Certificate } from 'node:crypto';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import t from 'tap';
+import { ClusterTasks } from '../gatekeeper/cluster/tasks.js';
+import { ClusterRecords } from '../gatekeeper/cluster/records.js';
+import { Roll } from '../gatekeeper/cluster/roll.js';
+import type { Tools } from '../gatekeeper/cluster/job.js';
+import type { Material } from '../gatekeeper/cluster/material.js';
+import { Clusters } from '../gatekeeper/clusters.js';
+import { parseGatekeeperConfig } from '../gatekeeper/config.js';
+import { Delegations } from '../gatekeeper/delegations.js';
+import { Hub } from '../gatekeeper/hub/hub.js';
+import { Sites, type HeadConnection } from '../gatekeeper/sites.js';
+import { diskUploads } from '../gatekeeper/uploads.js';
+import { GridError } from '../src/domain/error.js';
+import type { PartSpec } from '../src/domain/node.js';
+import { canonicalName, type RawRequest } from '../src/domain/request.js';
+import { defaultRequestLimits } from '../src/domain/request-check.js';
+import type { Caller, ClusterView } from '../src/domain/views.js';
+import { makeLog } from '../src/log.js';
+import { parsePool } from '../src/overlay/addresses.js';
+import { issueCertificate, issueProxy, makeAuthority, makeKey, readRequest, type Issuer } from '../src/pki/issue.js';
+import type { PartView } from '../src/ports.js';
+import { openDatabase, type Database } from '../src/store/database.js';
+import { openSecrets } from '../src/store/secrets.js';
+import { testPostgres } from './support/postgres.js';
+
+const sql = join(import.meta.dirname, '../../sql/gatekeeper');
+const log = makeLog('test', 'silent');
+
+t.test('the roll', async (t) => {
+  const nodes = [{ name: 'n1', site: 'a' }, { name: 'n2', site: 'a' }, { name: 'n3', site: 'b' }];
+  const all = new Roll(nodes, 3);
+  for (const [i, name] of ['n1', 'n2', 'n3'].entries()) {
+    t.ok(all.runs(name, 1000 + i));
+    t.notOk(all.runs(name, 9000), 'news only once');
+    all.joins(name, 2000 + i * 100);
+    all.isReady(name, 2500 + i * 100);
+  }
+  await all.settled;
+  t.same(all.measured('a').map(({ stage, seconds }) => [stage, seconds]), [['join', 1.1], ['verify', 0.5]]);
+  const strict = new Roll(nodes, 3);
+  strict.fails('n2', 'no memory');
+  await t.rejects(strict.settled, { kind: 'unavailable', message: /^node n2 at a: no memory$/ });
+  const lax = new Roll(nodes, 1);
+  lax.siteFails('a', 'away');
+  lax.runs('n3', 0);
+  t.same(lax.overdue(61_000, 60), ['n3']);
+  t.same(lax.waiting(), ['n3']);
+  lax.joins('n3', 1);
+  lax.isReady('n3', 2);
+  await lax.settled;
+  t.same([lax.ready('a'), lax.ready('b')], [[], ['n3']], 'fewer are enough');
+  const two = new Roll(nodes, 2);
+  two.fails('n1', 'x');
+  two.siteFails('b', 'away');
+  await t.rejects(two.settled, { message: /node n1 at a: x \(and 1 more.*at most 1 nodes can come up, 2 are needed/ });
+});
+
+t.test('configuration', async (t) => {
+  const good = `home: /srv/gv\ncertificate: /c\nkey: /k\ntrust: /t\ngridmap: /g\noverlay: {address: 192.0.2.1, ports: {first: 1, last: 2}, ca: /o, caKey: /p}\n`;
+  t.match(parseGatekeeperConfig(good, 'f'), { listen: { port: 8443 }, limits: { lifetime: 10080 }, overlay: { prefix: 20 } });
+  for (const [text, message] of [[`${good}colour: red`, /f: .*colour/], [good.replace('first: 1', 'first: 3'), /first must not be after last/], [good.replace('/k', 'k'), /key: must be an absolute path/], ['{', /is not YAML/]] as const) {
+    t.throws(() => parseGatekeeperConfig(text, 'f'), message);
+  }
+});
+
+/** A head as the gatekeeper sees it; `mood` says how it answers. */
+class ScriptedHead implements HeadConnection {
+  mood: 'works' | 'refuses' | 'fails' | 'away' = 'works';
+  readonly specs = new Map<string, PartSpec[]>();
+  private readonly gone = new Set<string>();
+
+  constructor(private readonly site: string) {}
+
+  async snapshot(): Promise<Awaited<ReturnType<HeadConnection['snapshot']>>> {
+    this.answer();
+    return { site: this.site, releases: ['bookworm'], bundles: ['mpi'], hosts: [{ host: 'h', freeMemory: 4000, freeDisk: 40_000, vcpus: 2 }] };
+  }
+
+  async plan(_asked: unknown, nodes: number): Promise<PartView['plan']> {
+    this.answer();
+    return { site: this.site, nodes, stages: [{ stage: 'launch', predicted: 2, bytes: 0, items: nodes }], predicted: 2, reason: 'x' };
+  }
+
+  async createPart(spec: PartSpec): Promise<PartView> {
+    this.answer();
+    if (this.mood === 'refuses') throw new GridError('no-capacity', 'asked too much', { hint: 'free: 0' });
+    this.specs.set(spec.cluster, [...(this.specs.get(spec.cluster) ?? []), spec]);
+    return this.getPart(spec.cluster);
+  }
+
+  async getPart(cluster: string): Promise<PartView> {
+    this.answer();
+    const spec = this.specs.get(cluster)?.[0];
+    if (spec === undefined) throw new GridError('not-found', 'no such part');
+    const state = this.gone.has(cluster) ? 'destroyed' : this.mood === 'fails' ? 'failed' : 'launching';
+    return { cluster, state, ...(state === 'failed' ? { reason: 'package x does not install' } : {}), plan: await this.plan({}, spec.nodes.length), measured: [], nodes: spec.nodes.map((node) => ({ name: node.name, host: 'h', state: 'planned' })) };
+  }
+
+  async awaitPartEvents(_cluster: string, after: number, seconds: number): Promise<[]> {
+    this.answer();
+    await sleep(Math.min(seconds * 1000, after === 0 ? 50 : 100));
+    this.answer();
+    return [];
+  }
+
+  confirmPart(cluster: string): Promise<PartView> {
+    return this.getPart(cluster);
+  }
+
+  extendPart(cluster: string): Promise<PartView> {
+    return this.getPart(cluster);
+  }
+
+  async destroyPart(cluster: string): Promise<PartView> {
+    this.answer();
+    this.gone.add(cluster);
+    return { cluster, state: 'destroyed', plan: await this.plan({}, 0), measured: [], nodes: [] };
+  }
+
+  close(): void {}
+
+  private answer(): void {
+    if (this.mood === 'away') throw new GridError('unavailable', `${this.site} does not answer`);
+  }
+}
+
+const skip = process.getuid?.() !== 0 ? 'needs root: hubs have network namespaces' : existsSync('/usr/lib/postgresql') ? false : 'PostgreSQL is not installed';
+t.test('clusters', { skip }, async (t) => {
+  const server = await testPostgres(t);
+  const db: Database = await openDatabase({ url: server.url('gatekeeper'), schema: 'gatekeeper', migrations: sql, queries: join(sql, 'queries.sql') });
+  const heads = { alpha: new ScriptedHead('alpha'), beta: new ScriptedHead('beta') };
+  const sites = new Sites(db, ({ url }) => (url.includes('alpha') ? heads.alpha : heads.beta), log);
+  const issuer = await makeAuthority({ subject: '/O=Grid/CN=Overlay', days: 30 });
+  const tools: Tools = {
+    db,
+    records: new ClusterRecords(db),
+    secrets: await openSecrets<Material>(join(server.home, 'clusters')),
+    sites,
+    uploads: diskUploads(server.home),
+    overlay: { address: '127.0.0.1', issuer, pool: parsePool('10.128.0.0/10', 20), ports: { first: 21_960, last: 21_979 } },
+    home: server.home,
+    longestLease: 10_080,
+    log,
+  };
+  const who = (name: string, more: Partial<Caller> = {}): Caller => ({ subject: `/O=Grid/CN=${name}`, account: name, roles: ['user'], limited: false, notAfter: Date.now() + 12 * 3600_000, ...more });
+  const alice = who('Alice');
+  const admin = who('Root', { roles: ['user', 'grid-admin'] });
+  const delegations = await Delegations.open(db, server.home, async (chain) => {
+    const proxy = new X509Certificate(chain);
+    return { subject: alice.subject, notAfter: new Date(proxy.validTo), publicKey: proxy.publicKey };
+  });
+  const limits = { ...defaultRequestLimits, clustersPerOwner: 6, nodesPerOwner: 20 };
+  let tasks = new ClusterTasks(tools);
+  let clusters = new Clusters(tools, tasks, delegations, limits);
+  await tasks.start();
+  t.teardown(async () => {
+    await tasks.close();
+    for (const { id } of await db.rows<{ id: string }>('unfinishedClusters')) await Hub.remove(id, server.home);
+    await db.close();
+  });
+  const until = async (id: string, state: ClusterView['state']): Promise<ClusterView> => {
+    for (let i = 0; i < 400; i++) {
+      const view = await clusters.getCluster(admin, id);
+      if (view.state === state) return view;
+      await sleep(25);
+    }
+    throw new Error(`${id} is not ${state} but ${JSON.stringify(await clusters.getCluster(admin, id))}`);
+  };
+  /** What a cluster holds on this machine and in rows. */
+  const holds = async (id: string): Promise<string[]> => [
+    ...readdirSync(join(server.home, 'clusters')).filter((name) => name.startsWith(id)),
+    ...(existsSync(join(server.home, 'hubs')) ? readdirSync(join(server.home, 'hubs')).filter((name) => name === id) : []),
+    ...execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' }).split('\n').filter((line) => line.includes(id)),
+    ...((await db.row('allocation', id)) === undefined ? [] : ['allocation']),
+    ...(await db.rows<{ revoked: boolean }>('certificates', id)).filter((row) => !row.revoked).map(() => 'certificate'),
+  ];
+
+  await t.test('sites', async (t) => {
+    const alpha = { name: 'alpha', url: 'https://alpha:1', subject: '/O=Grid/CN=alpha' };
+    await t.rejects(sites.registerSite(alice, alpha), { kind: 'not-authorized', message: /./ });
+    await t.rejects(sites.registerSite(admin, { ...alpha, name: 'gamma' }), { kind: 'conflict', message: /serves site alpha, not gamma/ });
+    await t.rejects(sites.registerSite(admin, { ...alpha, url: 'http://alpha' }), { kind: 'bad-request', message: /./ });
+    t.match(await sites.registerSite(admin, alpha), { name: 'alpha', state: 'open', alive: true, freeNodes: 12 });
+    await sites.registerSite(admin, { name: 'beta', url: 'https://beta:1', subject: '/O=Grid/CN=beta' });
+    heads.beta.mood = 'away';
+    t.match(await sites.listSites(alice), [{ name: 'alpha', alive: true }, { name: 'beta', alive: false }]);
+    heads.beta.mood = 'works';
+  });
+
+  await t.test('created once', async (t) => {
+    const began = Date.now();
+    const [one, two] = await Promise.all([clusters.createCluster(alice, 'k1', ask({ count: '2' })), clusters.createCluster(alice, 'k1', ask({ count: '2' }))]);
+    t.comment(`createCluster twice: ${Date.now() - began} ms`);
+    t.equal(one.id, two.id, 'one key, one cluster, also at the same moment');
+    await t.rejects(clusters.createCluster(alice, 'k1', ask({ count: '3' })), { kind: 'conflict', message: new RegExp(one.id) });
+    t.not((await clusters.createCluster(who('Bob'), 'k1', ask({ count: '1' }))).id, one.id, 'keys belong to their owner');
+    const unknown = await clusters.getCluster(alice, 'zzzzzzzz').catch((error: Error) => error.message);
+    const bob = who('Bob');
+    const calls: readonly (() => Promise<unknown>)[] = [
+      () => clusters.getCluster(bob, one.id),
+      () => clusters.destroyCluster(bob, one.id),
+      () => clusters.awaitEvents(bob, one.id, 0, 0),
+      () => clusters.getAccess(bob, one.id),
+      () => clusters.dial(bob, one.id, 'n1'),
+      () => clusters.extendLifetime(bob, one.id, 5),
+    ];
+    for (const call of calls) {
+      t.equal(await call().catch((error: Error) => error.message.replace(one.id, 'zzzzzzzz')), unknown, "another's answers as none");
+    }
+    t.equal((await clusters.getCluster(admin, one.id)).id, one.id, 'a grid-admin sees it');
+    await until(one.id, 'launching');
+    const spec = [...heads.alpha.specs.values()].flat().find((each) => each.cluster === one.id) as PartSpec;
+    t.same(spec.nodes.map((node) => node.name), ['n1', 'n2']);
+    t.match(new X509Certificate(spec.nodes[0]?.certificate ?? '').subject, new RegExp(`O=Grid\nCN=Alice\nCN=${one.id}\nCN=n1\\.${one.id}`));
+    t.match(spec.hosts, new RegExp(`10\\.\\d+\\.\\d+\\.10 n1\\.${one.id}\\.gridvc n1\n`));
+    t.match(await db.row('whoUsedAddress', spec.nodes[1]?.overlayAddress, new Date()), { owner: alice.subject, cluster: one.id, name: 'n2', site: 'alpha', host: 'h' }, 'who used this address now');
+    await t.rejects(clusters.getAccess(alice, one.id), { kind: 'wrong-state', message: /is launching/ });
+    t.equal((await clusters.destroyCluster(alice, one.id)).state, 'destroying');
+    await until(one.id, 'destroyed');
+    t.same(await holds(one.id), []);
+    t.equal((await db.row<{ name: string }>('whoUsedAddress', spec.nodes[1]?.overlayAddress, new Date())), undefined);
+    t.match(await db.row('whoUsedAddress', spec.nodes[1]?.overlayAddress, new Date(began + 200)), { name: 'n2' }, 'history stays');
+    t.equal((await clusters.createCluster(alice, 'k1', ask({ count: '2' }))).state, 'destroyed', 'the key stays taken');
+  });
+
+  await t.test('refused at once', async (t) => {
+    for (const [caller, words, wanted] of [
+      [who('L', { limited: true }), {}, { kind: 'not-authorized', message: /limited proxy/ }],
+      [who('S', { roles: ['site-admin'], account: '' }), {}, { kind: 'not-authorized', message: /no account/ }],
+      [alice, { sites: 'gamma' }, { kind: 'bad-request', message: /gamma/, hint: /alpha, beta/ }],
+      [alice, { count: '21' }, { kind: 'quota', message: /asked 21 nodes more.*allowed are 20/ }],
+      [alice, { count: '0' }, { kind: 'bad-request', message: /count/ }],
+      [alice, { colour: 'red' }, { kind: 'bad-request', message: /colour/ }],
+    ] as const) await t.rejects(clusters.createCluster(caller, 'r', ask({ count: '1', ...words })), wanted as object as { message: RegExp });
+    await t.rejects(clusters.createCluster(alice, 'a key', ask({ count: '1' })), { kind: 'bad-request', message: /./ });
+    await t.rejects(clusters.plan(alice, ask({ count: '100' })), { kind: 'no-capacity', message: /asked: 100.*alpha: 12 such nodes.*beta: 12/ });
+    t.match(await clusters.plan(alice, ask({ count: '4', placement: 'spread' })), { predictedSeconds: 2, sites: [{ site: 'alpha', nodes: 2 }, { site: 'beta', nodes: 2 }] });
+  });
+
+  await t.test('a head that refuses, a part that fails, no room', async (t) => {
+    heads.alpha.mood = 'refuses';
+    const refused = await until((await clusters.createCluster(alice, 'f1', ask({ count: '1', sites: 'alpha' }))).id, 'failed');
+    t.match(refused.reason, /site alpha: asked too much \(free: 0\)/);
+    heads.alpha.mood = 'fails';
+    const failed = await until((await clusters.createCluster(alice, 'f2', ask({ count: '2', sites: 'alpha' }))).id, 'failed');
+    t.match(failed.reason, /site alpha: package x does not install/);
+    heads.alpha.mood = 'works';
+    const tooLarge = await until((await clusters.createCluster(alice, 'f3', ask({ count: '1', memory: '9000' }))).id, 'failed');
+    t.match(tooLarge.reason, /asked: 1 nodes of 9000 MiB.*Free: alpha: 0 such nodes on 1 host \(at most 4000 MiB/);
+    await sleep(50);
+    for (const { id } of [refused, failed, tooLarge]) t.same(await holds(id), [], 'nothing is left');
+    t.equal((await clusters.destroyCluster(alice, failed.id)).state, 'destroying');
+    await until(failed.id, 'destroyed');
+  });
+
+  await t.test('sites that are away', async (t) => {
+    heads.beta.mood = 'away';
+    const left = await clusters.createCluster(alice, 'w1', ask({ count: '2' }));
+    t.match((await until(left.id, 'launching')).warnings, [/does not answer: beta/]);
+    const named = await until((await clusters.createCluster(alice, 'w2', ask({ count: '1', sites: 'beta' }))).id, 'failed');
+    t.match(named.reason, /site beta does not answer/);
+    heads.beta.mood = 'works';
+    heads.alpha.mood = 'away';
+    await clusters.destroyCluster(alice, left.id);
+    for (let i = 0; i < 100 && (await clusters.awaitEvents(alice, left.id, 0, 0)).at(-1)?.kind !== 'warning'; i++) await sleep(20);
+    t.equal((await clusters.getCluster(alice, left.id)).state, 'destroying');
+    t.ok((await holds(left.id)).includes('allocation'), 'its addresses are not given to others while its nodes may live');
+    await t.rejects(sites.unregisterSite(admin, 'alpha'), { kind: 'wrong-state', message: new RegExp(left.id) });
+    t.match((await clusters.awaitEvents(alice, left.id, 0, 0)).at(-1), { kind: 'warning', text: /site alpha still has its part.*trying again in \d+ s/ });
+    heads.alpha.mood = 'works';
+    await until(left.id, 'destroyed');
+    t.same(await holds(left.id), []);
+  });
+
+  await t.test('another gatekeeper goes on', async (t) => {
+    const made = await clusters.createCluster(alice, 'g1', ask({ count: '2', sites: 'alpha' }));
+    await until(made.id, 'launching');
+    await tasks.close();
+    t.ok((await holds(made.id)).length > 0, 'closing lets everything run');
+    tasks = new ClusterTasks(tools);
+    clusters = new Clusters(tools, tasks, delegations, limits);
+    await tasks.start();
+    await until(made.id, 'launching');
+    for (let i = 0; i < 100 && heads.alpha.specs.get(made.id)?.length !== 2; i++) await sleep(20);
+    const [first, second] = heads.alpha.specs.get(made.id) ?? [];
+    t.same(second, first, 'it asks for the same part, with the same keys');
+    await tasks.close();
+    await tools.secrets.remove(made.id);
+    tasks = new ClusterTasks(tools);
+    clusters = new Clusters(tools, tasks, delegations, limits);
+    await tasks.start();
+    t.match((await until(made.id, 'failed')).reason, /internal error|keys of cluster/, 'without its keys it is undone');
+    await sleep(50);
+    t.same(await holds(made.id), []);
+  });
+
+  await t.test('leases and delegations', async (t) => {
+    const short = who('Alice', { notAfter: Date.now() + 600_000 });
+    const cut = await clusters.createCluster(short, 'l1', ask({ count: '1', maxwalltime: '60' }));
+    t.match(cut, { warnings: [/your proxy ends before the lease/], expires: new Date(short.notAfter).toISOString() });
+    const authority = await makeAuthority({ subject: '/O=Grid/CN=CA', days: 30 });
+    const longer = new Date(Date.now() + 5 * 3600_000);
+    const user = await userOf(authority, alice.subject);
+    const { id, request } = await delegations.requestDelegation(alice);
+    const { publicKey } = await readRequest(request);
+    const { chain } = await issueProxy({ issuer: user, publicKey, notAfter: longer });
+    const strange = await issueProxy({ issuer: user, notAfter: longer });
+    await t.rejects(delegations.putDelegation(alice, id, strange.chain), { kind: 'bad-request', message: /not for the key/ });
+    await t.rejects(delegations.putDelegation(who('Bob'), id, chain), { kind: 'not-found', message: /./ });
+    await delegations.putDelegation(alice, id, chain);
+    const long = await clusters.createCluster(short, 'l2', ask({ count: '1', maxwalltime: '120' }));
+    t.same(long.warnings, [], 'a delegated proxy lasts for a longer lease');
+    await until(cut.id, 'launching');
+    await db.rows('setLease', cut.id, new Date(), new Date());
+    await until(cut.id, 'destroyed');
+    t.match((await clusters.awaitEvents(alice, cut.id, 0, 0)).map((event) => event.text), /the lease has ended/);
+    const news = clusters.awaitEvents(alice, long.id, 1000, 5);
+    await clusters.destroyCluster(alice, long.id);
+    t.same(await clusters.awaitEvents(alice, long.id, 1000, 0), []);
+    await until(long.id, 'destroyed');
+    void news.catch(() => {});
+  });
+});
+
+function ask(words: Readonly<Record<string, string>>): RawRequest {
+  return { attributes: new Map(Object.entries(words).map(([name, value]) => [canonicalName(name), [value]])), files: [] };
+}
+
+async function userOf(authority: Issuer, subject: string): Promise<Issuer> {
+  const { key, publicKey } = await makeKey('ec');
+  const { certificate } = await issueCertificate({ issuer: authority, subject, publicKey, notAfter: new Date(Date.now() + 86_400_000), usage: 'user' });
+  return { certificate, key };
+}
