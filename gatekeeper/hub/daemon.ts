@@ -9,6 +9,7 @@ import { GridError } from '../../src/domain/error.js';
 import { clientFile, hubConfig, type HubPaths } from '../../src/overlay/hub-config.js';
 import type { Block } from '../../src/overlay/addresses.js';
 import { runCommand, stopDaemon } from '../../src/proc/command.js';
+import { openManagement } from './management.js';
 import { deviceOf } from './namespace.js';
 
 export interface HubClient {
@@ -98,14 +99,18 @@ export async function hubPid(files: HubFiles): Promise<number | undefined> {
   return words.includes(files.config) ? pid : undefined;
 }
 
-/** TERM, KILL after 2 s; returns when it is gone. */
+/** Asks it to end by its management socket, then by TERM and KILL; returns when it is gone. */
 export async function killHub(files: HubFiles): Promise<void> {
   const pid = await hubPid(files);
   if (pid === undefined) return;
-  await stopDaemon(pid);
-  for (let waited = 0; (await hubPid(files)) === pid; waited += 10) {
+  const management = await openManagement(files.management).catch(() => undefined);
+  const asked = management?.command('signal SIGTERM').catch(() => {}); // no answer: it is looked for below
+  await Promise.race([asked, sleep(200)]); // openvpn listens to one at a time, and that may be another
+  management?.close();
+  for (let waited = 0; (await hubPid(files)) === pid; waited += 5) {
+    if (waited === 500) await stopDaemon(pid); // waits longer than needed where process 1 is slow to collect the dead
     if (waited > 10_000) throw new GridError('internal', `openvpn (pid ${pid}) of ${files.directory} does not die`);
-    await sleep(10);
+    await sleep(5);
   }
 }
 
