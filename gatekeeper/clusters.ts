@@ -16,6 +16,7 @@ import type { ClusterService, NodeDialer } from '../src/ports.js';
 import { issueClient, overlayName } from './hub/credentials.js';
 import type { Tools } from './cluster/job.js';
 import { certificateEnd, type Material } from './cluster/material.js';
+import { placeNow, storeParts, tellPlacement } from './cluster/placement.js';
 import { notFound, type OwnedRow } from './cluster/records.js';
 import { renewLease } from './cluster/renew.js';
 import type { ClusterTasks } from './cluster/tasks.js';
@@ -113,17 +114,23 @@ export class Clusters implements ClusterService, NodeDialer {
   }
 
   private async store(caller: Caller, key: string, request: ClusterRequest, hash: string): Promise<string> {
-    const [until] = await Promise.all([this.delegations.until(caller), this.checkSites(request), this.checkQuota(caller, request)]);
     const created = new Date();
+    await this.checkQuota(caller, request);
+    const [until, placement] = await Promise.all([this.delegations.until(caller), placeNow(request, this.tools.sites)]);
     const { expires, warnings } = lease(created, request.lifetime, until);
     const id = newId();
-    const made = await this.tools.db.row('insertCluster', id, caller.subject, key, hash, JSON.stringify(request), warnings, expires, until, created);
+    const made = await this.tools.db.transaction(async (tx) => {
+      const row = await tx.row('insertCluster', id, caller.subject, key, hash, JSON.stringify(request), warnings, expires, until, created);
+      if (row !== undefined && placement !== undefined) await storeParts(tx, id, placement.shares);
+      return row;
+    });
     if (made === undefined) {
       const winner = await this.tools.db.row<{ id: string; requestHash: string }>('clusterByKey', caller.subject, key); // the same call came twice at once
       if (winner === undefined) throw new GridError('internal', 'a cluster row vanished');
       return this.same(winner, hash, key);
     }
     this.tools.log.info({ cluster: id, owner: caller.subject, nodes: request.count }, 'cluster accepted');
+    if (placement !== undefined) await tellPlacement(this.tools.records, id, request, placement);
     this.tasks.up(id);
     return id;
   }
@@ -131,14 +138,6 @@ export class Clusters implements ClusterService, NodeDialer {
   private same(earlier: { id: string; requestHash: string }, hash: string, key: string): string {
     if (earlier.requestHash === hash) return earlier.id;
     throw new GridError('conflict', `the idempotency key ${key} was used for another request, cluster ${earlier.id}`, { hint: 'use a new key for a new cluster' });
-  }
-
-  /** Named sites that do not exist are refused at once; whether they have room is found out in the background. */
-  private async checkSites(request: ClusterRequest): Promise<void> {
-    if (request.sites.length === 0) return;
-    const names = (await this.tools.db.rows<{ name: string }>('sites')).map((site) => site.name);
-    const unknown = request.sites.find((name) => !names.includes(name));
-    if (unknown !== undefined) throw new GridError('bad-request', `there is no site ${JSON.stringify(unknown)}`, { hint: `sites: ${names.join(', ') || 'none is registered'}` });
   }
 
   private async checkQuota(caller: Caller, request: ClusterRequest): Promise<void> {

@@ -39,12 +39,12 @@ export class Sites implements SiteService {
     return this.connection(await this.row(name));
   }
 
-  /** Every site with its state and, where it is open and answers in time, its snapshot. */
-  async known(): Promise<readonly KnownSite[]> {
+  /** Every site with its state and, where it is open and answers within `seconds`, its snapshot. */
+  async known(seconds = answerSeconds): Promise<readonly KnownSite[]> {
     const rows = await this.rows();
     return Promise.all(
       rows.map(async (row) => {
-        const snapshot = row.state === 'open' ? await this.snapshot(row) : undefined;
+        const snapshot = row.state === 'open' ? await this.snapshot(row, seconds) : undefined;
         return { name: row.name, state: row.state, ...(snapshot ? { snapshot } : {}) };
       }),
     );
@@ -57,7 +57,7 @@ export class Sites implements SiteService {
     if (!site.subject.startsWith('/')) throw new GridError('bad-request', `${JSON.stringify(site.subject.slice(0, 200))} is not a subject DN`, { hint: 'like /O=Grid/CN=head.example.org' });
     const head = this.connect(site);
     try {
-      const snapshot = await inTime(head.snapshot(), `the head at ${site.url}`);
+      const snapshot = await inTime(head.snapshot(), `the head at ${site.url}`, answerSeconds);
       if (snapshot.site !== site.name) throw new GridError('conflict', `the head at ${site.url} serves site ${snapshot.site}, not ${site.name}`);
     } finally {
       head.close();
@@ -115,9 +115,9 @@ export class Sites implements SiteService {
     return head;
   }
 
-  private async snapshot(row: SiteRow): Promise<SiteSnapshot | undefined> {
+  private async snapshot(row: SiteRow, seconds = answerSeconds): Promise<SiteSnapshot | undefined> {
     try {
-      return await inTime(this.connection(row).snapshot(), `site ${row.name}`);
+      return await inTime(this.connection(row).snapshot(), `site ${row.name}`, seconds);
     } catch (error) {
       this.log.warn({ site: row.name, err: error }, 'a site does not answer');
       return undefined;
@@ -144,10 +144,10 @@ function notFound(name: string): GridError {
   return new GridError('not-found', `there is no site ${JSON.stringify(name.slice(0, 80))}`, { hint: 'listSites shows them' });
 }
 
-async function inTime<T>(work: Promise<T>, who: string): Promise<T> {
+async function inTime<T>(work: Promise<T>, who: string, seconds: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new GridError('unavailable', `${who} did not answer within ${answerSeconds} s`)), answerSeconds * 1000);
+    timer = setTimeout(() => reject(new GridError('unavailable', `${who} did not answer within ${seconds} s`)), seconds * 1000);
   });
   try {
     return await Promise.race([work, late]);

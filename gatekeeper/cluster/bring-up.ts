@@ -13,12 +13,13 @@
  */
 import { GridError } from '../../src/domain/error.js';
 import { blockOf, blockCount, type Block } from '../../src/overlay/addresses.js';
-import { schedule, required } from '../schedule.js';
+import { required } from '../schedule.js';
 import { gatherNodes } from './gather.js';
 import { startHub, stopHub } from './hub.js';
 import type { Job } from './job.js';
 import { makeMaterial, numberNodes, certificateEnd } from './material.js';
 import { confirmParts, createParts, destroyParts } from './parts.js';
+import { place, storeParts, tellPlacement } from './placement.js';
 import { freePort } from './ports.js';
 import { Roll } from './roll.js';
 
@@ -57,18 +58,13 @@ export async function takeDown(job: Job): Promise<void> {
   if (failures.length > 0) throw failures[0];
 }
 
+/** Most clusters were placed before their creator had an answer (placement.ts). */
 async function placeNodes({ id, tools }: Job): Promise<void> {
   if ((await tools.records.parts(id)).length > 0) return;
-  const [{ request }, known] = await Promise.all([tools.records.cluster(id), tools.sites.known()]);
-  const shares = schedule(request, known);
-  await tools.db.transaction(async (tx) => {
-    for (const [position, share] of shares.entries()) await tx.rows('insertPart', id, share.site, share.nodes, position);
-  });
-  const placed = shares.reduce((sum, share) => sum + share.nodes, 0);
-  const silent = known.filter((site) => site.state === 'open' && site.snapshot === undefined).map((site) => site.name);
-  await tools.records.event(id, { kind: 'state', text: `placed: ${shares.map((share) => `${share.nodes} at ${share.site}`).join(', ')}` });
-  if (silent.length > 0) await tools.records.warn(id, `left out, because it does not answer: ${silent.join(', ')}`);
-  if (placed < request.count) await tools.records.warn(id, `there was room for ${placed} of ${request.count} nodes`);
+  const { request } = await tools.records.cluster(id);
+  const placement = await place(request, tools.sites);
+  await tools.db.transaction((tx) => storeParts(tx, id, placement.shares));
+  await tellPlacement(tools.records, id, request, placement);
 }
 
 async function allocate({ id, tools }: Job): Promise<void> {
