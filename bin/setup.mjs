@@ -88,7 +88,7 @@ function npmPackages() {
     throw new SetupError('node_modules is a link to a directory that does not fit package-lock.json', 'remove the link, or run npm ci where it points to');
   }
   say('installing the npm packages of package-lock.json (npm ci)');
-  quietly('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], 'npm ci');
+  quietly('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], 'npm ci', 'see to the network or the npm registry settings, then run: npm ci');
 }
 
 function npmComplete() {

@@ -8,9 +8,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import t from 'tap';
+import { stringify } from 'yaml';
+import { parseGatekeeperConfig } from '../gatekeeper/config.js';
 import { sshWords } from '../src/cli/access.js';
 import { finds } from '../src/cli/doctor.js';
 import { makeIdentities } from '../src/cli/grid/authority.js';
+import { gatekeeperConfig, headConfig } from '../src/cli/grid/config.js';
 import { gridLayout } from '../src/cli/grid/layout.js';
 import { takeLock } from '../src/cli/grid/lock.js';
 import { dropNetworks, networkProblems, raiseNetworks } from '../src/cli/grid/network.js';
@@ -20,6 +23,7 @@ import { withKeys } from '../src/cli/request.js';
 import { findCredential, findGatekeeper, findTrust, proxyFile, stateHome, type Environment } from '../src/cli/settings.js';
 import { planText, stageTable } from '../src/cli/stage-table.js';
 import { clock, table } from '../src/cli/terminal.js';
+import { parseHeadConfig } from '../src/head/config.js';
 import { runCommand } from '../src/proc/command.js';
 
 const root = join(import.meta.dirname, '..', '..');
@@ -293,6 +297,18 @@ t.test('the ssh command line keeps odd paths whole', { skip: finds('ssh') ? fals
   const back = spawnSync('sh', ['-c', proxy.replace(/^exec \S+ \S+/, 'printf "%s\\n"')], { encoding: 'utf8' });
   t.equal(back.stdout, "tunnel\n--gatekeeper\nhttps://h:1/it's\nc1a2b3c4\nn2\n");
   t.same(words.slice(-2), ['ls', '-l']);
+});
+
+t.test('the configurations in examples/ and those of the embedded grid are what the processes read', async (t) => {
+  const example = (name: string): string => readFileSync(join(root, 'examples/config', name), 'utf8');
+  t.equal(parseGatekeeperConfig(example('gatekeeper.yaml'), 'x').listen.port, 8443);
+  t.same(parseHeadConfig(example('head.yaml'), 'x').hosts.map(({ transport }) => transport.kind), ['ssh', 'local']);
+  const layout = gridLayout('/var/lib/gridvc', ['alpha', 'beta']);
+  const resources = { memory: 1000, database: (name: string) => `postgresql://gridvc@localhost/${name}` };
+  t.equal(parseGatekeeperConfig(stringify(gatekeeperConfig(layout, resources)), 'x').overlay.address, '198.18.0.1');
+  for (const site of layout.sites) t.equal(parseHeadConfig(stringify(headConfig(layout, site, resources)), 'x').site, site.site);
+  t.throws(() => gridLayout('/x', ['a', 'a']), /1 to 8 different sites/);
+  t.throws(() => gridLayout('/x', ['A b']), /not a valid site name/);
 });
 
 t.test('every Debian package that is needed is named once per command, with its reason', async (t) => {
