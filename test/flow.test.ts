@@ -2,12 +2,17 @@
  * The main job on a real grid of two sites on this machine: from a signed request to an MPI program on
  * nodes of both, and back to nothing. Real apt, dpkg, runc, OpenVPN, ssh, PostgreSQL, TLS.
  */
-import { readFileSync, writeFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { spawn, spawnSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { gridLayout } from '../src/cli/grid/layout.js';
+import type { GridError } from '../src/domain/error.js';
 import type { ClusterView } from '../src/domain/views.js';
+import { issueCertificate, makeAuthority, makeKey, type Issuer } from '../src/pki/issue.js';
+import { ClusterClient } from '../src/soap/client.js';
+import { connectTo } from './bench/connection.js';
 import { holdings, settled } from './support/leaks.js';
 import { gridvc, prepareHome, root, testHome, whyNoGrid } from './support/grid.js';
 
@@ -53,9 +58,8 @@ else {
     t.ok(launch?.predicted !== undefined && launch.elapsed !== undefined && launch.done, 'each stage has both');
 
     t.test('mpirun needs no option and reaches every node', async (t) => {
-      writeFileSync(join(scratch, 'hello.c'), readFileSync(join(root, 'examples', 'hello-mpi.c')));
-      const source = readFileSync(join(scratch, 'hello.c'), 'utf8');
-      const compiled = await gridvc(['exec', cluster.id, '--node', 'n1', '--', 'sh', '-c', 'cat > hello.c && mpicc -o hello hello.c && for n in n2 n3 n4; do scp -q hello $n:; done'], { input: source });
+      const source = readFileSync(join(root, 'examples', 'hello-mpi.c'), 'utf8');
+      const compiled = await gridvc(['exec', cluster.id, '--node', 'n1', 'cat > hello.c && mpicc -o hello hello.c && for n in n2 n3 n4; do scp -q hello $n:; done'], { input: source });
       t.equal(compiled.code, 0, compiled.stderr);
       const ran = await inNode(cluster, 'n1', ['mpirun', './hello']);
       t.equal(ran.code, 0, ran.stderr);
@@ -65,8 +69,8 @@ else {
     t.test('sites are separate networks: only the overlay joins them', async (t) => {
       const [alpha, beta] = ['alpha', 'beta'].map((site) => cluster.nodes.find((node) => node.site === site));
       if (!alpha || !beta) return t.fail('nodes missing');
-      const address = (await inNode(cluster, beta.name, ['sh', '-c', "ip -4 -o addr show eth0 | awk '{print $4}'"])).stdout.replace(/^n\d+: /, '').trim().split('/')[0] ?? '';
-      t.match(address, /^192\.168\./, 'a private address');
+      const address = /192\.168\.\d+\.\d+/.exec((await inNode(cluster, beta.name, ['ip', '-4', '-o', 'addr', 'show', 'eth0'])).stdout)?.[0] ?? '';
+      t.not(address, '', `a private address, ${address}`);
       const inner = await inNode(cluster, alpha.name, ['ping', '-c1', '-W1', '-I', 'eth0', address]);
       const own = (await inNode(cluster, alpha.name, ['hostname', '-I'])).stdout;
       t.ok(inner.code !== 0 || own.includes(address), 'beside the overlay it is unreachable');
@@ -74,9 +78,10 @@ else {
     });
 
     t.test('limits of a node are real', async (t) => {
-      const memory = await inNode(cluster, 'n1', ['sh', '-c', 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max']);
-      t.match(memory.stdout, /335544320/, '320 MiB');
-      const disk = await inNode(cluster, 'n1', ['sh', '-c', 'df -BM --output=size / | tail -1']);
+      const group = `gridvc/${cluster.id}-n1`;
+      const limits = [`/sys/fs/cgroup/memory/${group}/memory.limit_in_bytes`, `/sys/fs/cgroup/${group}/memory.max`].filter((file) => existsSync(file));
+      t.match(readFileSync(limits[0] ?? '', 'utf8'), /^335544320$/m, '320 MiB');
+      const disk = await inNode(cluster, 'n1', ['df', '-BM', '--output=size', '/']);
       const mib = Number(/(\d+)M/.exec(disk.stdout)?.[1]);
       t.ok(mib > 1200 && mib <= 1600, `disk ${mib} MiB`);
     });
@@ -136,8 +141,9 @@ else {
     const created = json<ClusterView>(await gridvc(['create', '--json', '--count', '2', '--package', 'hello', '--site', 'alpha']));
     process.kill(Number(readFileSync(join(pids, 'head-alpha.pid'), 'utf8')), 'SIGKILL');
     t.equal((await gridvc(['grid', 'up'])).code, 0, 'grid up brings the head back');
-    const after = json<ClusterView>(await gridvc(['watch', created.id, '--json-final'])) ;
-    t.equal(after.state, 'ready', after.reason ?? '');
+    const watched = await gridvc(['watch', created.id]);
+    t.equal(watched.code, 0, watched.stderr);
+    t.equal((await show(created.id)).state, 'ready');
     await destroy(created.id);
     t.same(await settled(before), []);
   });
@@ -156,6 +162,69 @@ else {
     const ran = await gridvc(['create', '--wait', '--count', '1', '--package', 'cowsay'], { signalAfter: { ms: 1500, signal: 'SIGINT' } });
     t.equal(ran.code, 130);
     t.same(await settled(before, [], 20), []);
+  });
+
+  t.test('the same key is the same cluster; with another request it is a conflict', async (t) => {
+    const client = await connectTo(testHome);
+    t.teardown(() => client.close());
+    const [one, two] = await Promise.all([1, 2].map(() => client.createCluster('key-1', { count: 1, site: ['alpha'] })));
+    t.equal(one?.id, two?.id);
+    await t.rejects(client.createCluster('key-1', { count: 2, site: ['alpha'] }), { kind: 'conflict', message: /key-1.*another request/ });
+    await destroy(one?.id ?? '');
+  });
+
+  t.test('who may: foreign, expired, banned and unmapped certificates, and the cluster of another', async (t) => {
+    const cluster = await create(['--count', '1', '--site', 'alpha']);
+    const layout = gridLayout(testHome, ['alpha', 'beta']);
+    const issuer = { certificate: readFileSync(layout.authority.certificate, 'utf8'), key: readFileSync(layout.authority.key, 'utf8') };
+    const foreign = await makeAuthority({ subject: '/O=Grid/OU=gridvc/CN=gridvc CA', days: 1 });
+    const ca = [issuer.certificate];
+    const as = async (name: string, from: Issuer, minutes: number): Promise<ClusterClient> => {
+      const { key, publicKey } = await makeKey('ec');
+      const { certificate } = await issueCertificate({ issuer: from, subject: `/O=Grid/OU=gridvc/CN=${name}`, publicKey, notBefore: new Date(Date.now() - 3_600_000), notAfter: new Date(Date.now() + minutes * 60_000), usage: 'user' });
+      const client = new ClusterClient({ url: layout.gatekeeper.url, tls: { ca, cert: certificate, key } });
+      t.teardown(() => client.close());
+      return client;
+    };
+    appendFileSync(layout.gridmap, '"/O=Grid/OU=gridvc/CN=Bob" bob\n"/O=Grid/OU=gridvc/CN=Mallory" mallory\n');
+    appendFileSync(layout.bans, '"/O=Grid/OU=gridvc/CN=Mallory"\n');
+    await new Promise((wake) => setTimeout(wake, 1500)); // map and bans are looked at once a second
+
+    const bob = await as('Bob', issuer, 60);
+    t.same(await bob.listClusters(), [], 'Bob is known and has nothing');
+    const answers = await Promise.all([cluster.id, 'zzzzzzz9'].map((id) => bob.getCluster(id).catch((error: GridError) => `${error.kind}: ${error.message.replace(id, 'ID')}`)));
+    t.equal(answers[0], answers[1], `another's cluster answers as none: ${String(answers[0])}`);
+    for (const call of [bob.destroyCluster(cluster.id), bob.getAccess(cluster.id), bob.extendLifetime(cluster.id, 5), bob.awaitEvents(cluster.id, 0, 0)]) await t.rejects(call, { kind: 'not-found', message: /no cluster/ });
+    await t.rejects(bob.setSiteState('alpha', 'closed'), { kind: 'not-authorized', message: /CN=Bob/ });
+    await t.rejects((await as('Bob', foreign, 60)).listClusters(), { kind: 'not-authenticated', message: /CN=Bob/ });
+    await t.rejects((await as('Bob', issuer, -5)).listClusters(), { kind: 'not-authenticated', message: /CN=Bob.*(expired|ended)/ });
+    await t.rejects((await as('Mallory', issuer, 60)).listClusters(), { kind: 'not-authorized', message: /Mallory.*ban/ });
+    await t.rejects((await as('Nobody', issuer, 60)).listClusters(), { kind: 'not-authorized', message: /CN=Nobody/ });
+    await destroy(cluster.id);
+  });
+
+  t.test('a site that does not answer is said so, and the other one serves', async (t) => {
+    const pid = Number(readFileSync(join(pids, 'head-beta.pid'), 'utf8'));
+    process.kill(pid, 'SIGSTOP');
+    t.teardown(() => process.kill(pid, 'SIGCONT'));
+    const named = await gridvc(['create', '--count', '1', '--site', 'beta', '--wait']);
+    t.not(named.code, 0);
+    t.match(named.stderr + named.stdout, /beta does not answer|site beta/);
+    const cluster = await create(['--count', '1']);
+    t.same(cluster.nodes.map((node) => node.site), ['alpha']);
+    process.kill(pid, 'SIGCONT');
+    await destroy(cluster.id);
+  });
+
+  t.test('files: a small one in the request, a large one uploaded before', async (t) => {
+    writeFileSync(join(scratch, 'small'), 'small file\n');
+    writeFileSync(join(scratch, 'large'), Buffer.alloc(3_000_000, 7));
+    const put = json<{ id: string }>(await gridvc(['put', join(scratch, 'large'), '--json']));
+    const cluster = await create(['--count', '2', '--file', `${join(scratch, 'small')}:/home/grid/small`, '--file', `${put.id}:/srv/large`]);
+    const seen = await gridvc(['exec', cluster.id, '--', 'sh', '-c', 'cat small; stat -c %s /srv/large; id -un']);
+    t.equal(seen.stdout.match(/small file/g)?.length, 2, seen.stdout + seen.stderr);
+    t.equal(seen.stdout.match(/3000000/g)?.length, 2);
+    await destroy(cluster.id);
   });
 
   t.test('grid down leaves nothing', async (t) => {
