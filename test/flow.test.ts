@@ -194,7 +194,7 @@ else {
     t.same(await bob.listClusters(), [], 'Bob is known and has nothing');
     const answers = await Promise.all([cluster.id, 'zzzzzzz9'].map((id) => bob.getCluster(id).catch((error: GridError) => `${error.kind}: ${error.message.replace(id, 'ID')}`)));
     t.equal(answers[0], answers[1], `another's cluster answers as none: ${String(answers[0])}`);
-    for (const call of [bob.destroyCluster(cluster.id), bob.getAccess(cluster.id), bob.extendLifetime(cluster.id, 5), bob.awaitEvents(cluster.id, 0, 0)]) await t.rejects(call, { kind: 'not-found', message: /no cluster/ });
+    for (const call of [bob.destroyCluster(cluster.id), bob.getAccess(cluster.id), bob.extendLifetime(cluster.id, 5), bob.awaitEvents(cluster.id, 0, 0)] as Promise<unknown>[]) await t.rejects(call, { kind: 'not-found', message: /no cluster/ });
     await t.rejects(bob.setSiteState('alpha', 'closed'), { kind: 'not-authorized', message: /CN=Bob/ });
     await t.rejects((await as('Bob', foreign, 60)).listClusters(), { kind: 'not-authenticated', message: /CN=Bob/ });
     await t.rejects((await as('Bob', issuer, -5)).listClusters(), { kind: 'not-authenticated', message: /CN=Bob.*(expired|ended)/ });
