@@ -21,7 +21,9 @@ export async function gatherNodes(job: Job): Promise<void> {
   const { material, hub, roll } = found;
   if (material === undefined || hub === undefined || roll === undefined) throw new GridError('internal', `cluster ${id} cannot gather: a step before it is missing`);
   const over = new AbortController();
-  const until = AbortSignal.any([signal, over.signal]);
+  const until = over.signal;
+  const interrupt = (): void => over.abort();
+  signal.addEventListener('abort', interrupt, { once: true });
   const interrupted = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(new GridError('interrupted', `cluster ${id} ends before its nodes are there`)), { once: true }));
   interrupted.catch(() => {});
   const clock = setInterval(() => void giveUpOn(job, roll).catch((error: unknown) => job.log.error({ err: error }, 'clock')), lookMilliseconds);
@@ -41,6 +43,7 @@ export async function gatherNodes(job: Job): Promise<void> {
     await tools.records.advance(id, 'joining');
   } finally {
     over.abort();
+    signal.removeEventListener('abort', interrupt);
     clearInterval(clock);
   }
 }

@@ -2,7 +2,7 @@
  * What the gatekeeper knows of clusters: rows in Postgres, which are the truth, and an emitter that wakes long polls of
  * this process. Nothing here decides; bring-up.ts does.
  */
-import { EventEmitter, once } from 'node:events';
+import { EventEmitter } from 'node:events';
 import { GridError } from '../../src/domain/error.js';
 import { checkTransition, clusterStates, type ClusterState } from '../../src/domain/lifecycle.js';
 import { stages, type SitePlan, type Stage } from '../../src/domain/plan.js';
@@ -165,10 +165,18 @@ export class ClusterRecords {
     await this.db.rows('endStage', id, site, measured.stage, stages.indexOf(measured.stage), measured.seconds);
   }
 
-  private nextNews(id: string, milliseconds: number): { come: Promise<unknown>; forget(): void } {
-    const over = new AbortController();
-    const signal = AbortSignal.any([over.signal, AbortSignal.timeout(Math.max(0, milliseconds))]);
-    return { come: once(this.news, id, { signal }).catch(() => {}), forget: () => over.abort() };
+  /** Not AbortSignal.any over AbortSignal.timeout: Node 20 loses that timeout at a garbage collection. */
+  private nextNews(id: string, milliseconds: number): { come: Promise<void>; forget(): void } {
+    let forget = (): void => {};
+    const come = new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, Math.max(0, milliseconds));
+      this.news.once(id, resolve);
+      forget = () => {
+        clearTimeout(timer);
+        this.news.off(id, resolve);
+      };
+    });
+    return { come, forget };
   }
 
   private async lockedState(tx: Database, id: string): Promise<ClusterState> {
