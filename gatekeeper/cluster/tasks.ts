@@ -12,6 +12,8 @@ import type { Job, Tools } from './job.js';
 import { followPart } from './relay.js';
 
 const watchMilliseconds = 1000;
+/** A ready cluster is given up only when its hub does not come after this many tries (about 20 s). */
+const adoptTries = 6;
 const retrySeconds = { first: 1, most: 60 };
 /** A failed cluster says so after this long even if a site that is away still has a part to undo. */
 const undoPatienceSeconds = 15;
@@ -91,7 +93,8 @@ export class ClusterTasks {
       const undone = this.undo(job);
       await Promise.race([undone, sleep(undoPatienceSeconds * 1000, undefined, { signal: job.signal }).catch(() => {})]);
       if (job.signal.aborted) return void (await undone);
-      await records.become(job.id, 'failed', reason);
+      const tell = (): Promise<void> => records.become(job.id, 'failed', reason);
+      await tell().catch(async () => (await undone) && tell()); // the database may be away, too: it is there once all is undone
       if (await undone) {
         await this.tools.db.rows('setUndone', job.id);
         stop.abort(); // nothing is left to follow
@@ -150,7 +153,16 @@ async function adopt(job: Job): Promise<void> {
   const [material, parts] = await Promise.all([tools.secrets.read(id), tools.records.parts(id)]);
   if (material === undefined) throw new GridError('internal', `the keys of cluster ${id} are gone from this gatekeeper`);
   found.material = material;
-  await startHub(job);
+  for (let tries = 1; ; tries++) {
+    try {
+      await startHub(job);
+      break;
+    } catch (error) {
+      if (tries === adoptTries || job.signal.aborted) throw error;
+      job.log.warn({ err: error, tries }, 'the hub of a ready cluster does not start');
+      await sleep(tries * 1000, undefined, { signal: job.signal }).catch(() => {});
+    }
+  }
   for (const part of parts) if (part.state === 'created') followPart(job, part.site);
 }
 

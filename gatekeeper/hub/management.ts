@@ -67,8 +67,10 @@ export async function openManagement(path: string): Promise<Management> {
   };
 }
 
-/** Clients that are in: one that was refused (no file for its name) stays in openvpn's list a while, without an address.
- * Reads the answer to `status 3` (tab separated; the header line names the columns, which differ between versions). */
+/**
+ * Reads the answer to `status 3` (tab separated; the header line names the columns, which differ between versions).
+ * Returns the clients that are in: one that was refused stays in openvpn's list a while, without an address.
+ */
 export function parseStatus(status: readonly string[]): readonly ConnectedClient[] {
   const header = status.find((line) => line.startsWith('HEADER\tCLIENT_LIST\t'))?.split('\t').slice(1);
   const name = header?.indexOf('Common Name') ?? -1;
