@@ -2,7 +2,7 @@
  * What a head remembers of a part: its state, plan, nodes, timings and events, all in Postgres; the
  * keys of its nodes in a 0600 file. Waiters on events are woken in this process; rows are the truth.
  */
-import { EventEmitter, once } from 'node:events';
+import { EventEmitter } from 'node:events';
 import { GridError } from '../domain/error.js';
 import { checkTransition, type ClusterState } from '../domain/lifecycle.js';
 import type { PartSpec } from '../domain/node.js';
@@ -145,15 +145,18 @@ export class Parts {
 
   /** Events after `after`; waits up to `seconds` for the first. */
   async events(cluster: string, after: number, seconds: number): Promise<readonly EventView[]> {
-    const woken = new AbortController();
-    const next = once(this.news, cluster, { signal: AbortSignal.any([woken.signal, AbortSignal.timeout(seconds * 1000)]) }).catch(() => {});
+    let wake = (): void => {};
+    const news = new Promise<void>((resolve) => (wake = resolve));
+    this.news.once(cluster, wake); // before the first look: nothing comes in between unseen
+    const late = setTimeout(wake, seconds * 1000);
     try {
       const ready = await this.readEvents(cluster, after);
-      if (ready.length > 0) return ready;
-      await next;
+      if (ready.length > 0 || seconds <= 0) return ready;
+      await news;
       return await this.readEvents(cluster, after);
     } finally {
-      woken.abort();
+      clearTimeout(late);
+      this.news.off(cluster, wake);
     }
   }
 
