@@ -270,7 +270,7 @@ t.test('texts', async (t) => {
   t.equal(table(['a', 'count'], [['x', 1], ['yyy', 22]]), 'a    count\nx        1\nyyy     22');
   t.equal(clock(3_725_900), '01:02:05');
   t.equal(clock(-1), '00:00:00');
-  t.equal(withKeys('&(count=2)\n', ['ssh-ed25519 AAAA "me"']), '&(count=2)(ssh_keys="ssh-ed25519 AAAA ""me""")\n');
+  t.equal(withKeys('&(count=2)\n', ['ssh-ed25519 AAAA "me"']), '&(count=2)(ssh_key="ssh-ed25519 AAAA ""me""")\n');
   t.equal(withKeys('&(count=2)(SSH_Keys=x)', ['k']), '&(count=2)(SSH_Keys=x)');
   const stages = stageTable([
     { site: 'alpha', stage: 'install', predicted: 4, elapsed: 5.04, done: true },

@@ -13,9 +13,12 @@ import { planText, stageTable, summary } from './stage-table.js';
 import { exitCodes, note, print, printJson, seconds, table } from './terminal.js';
 import { readPublicKeys, userKey } from './user-key.js';
 
+/** A site that has no base image yet makes it before it can plan. */
+const planSeconds = 300;
+
 export async function plan(file: string | undefined, options: RequestOptions & CommonOptions): Promise<void> {
   const { client } = await connect(options);
-  const answer = await client.plan(await readRequest(file, options, readPublicKeys(options.sshKey ?? []), client));
+  const answer = await client.plan(await readRequest(file, options, readPublicKeys(options.sshKey ?? []), client), { seconds: planSeconds });
   if (options.json === true) printJson(answer);
   else print(planText(answer));
 }

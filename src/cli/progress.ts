@@ -21,6 +21,7 @@ export interface Follow {
 
 const redrawMilliseconds = 200;
 const pollSeconds = 30;
+const quietMilliseconds = 5000;
 
 /** @returns the cluster as it is then. @throws interrupted when `signal` is aborted (the cluster lives on) */
 export async function follow(options: Follow): Promise<ClusterView> {
@@ -45,6 +46,7 @@ async function followLive(options: Follow): Promise<ClusterView> {
 async function followLines(options: Follow): Promise<ClusterView> {
   const { client, id, signal, out } = options;
   let after = 0;
+  const worthALine = thinned();
   for (;;) {
     const cluster = await client.getCluster(id, { signal });
     const goal = reached(cluster, options);
@@ -52,12 +54,24 @@ async function followLines(options: Follow): Promise<ClusterView> {
       if (goal && isGridError(error, 'not-found')) return [];
       throw error;
     });
-    for (const event of events) out.write(`${eventLine(event, cluster)}\n`);
+    for (const event of events.filter(worthALine)) out.write(`${eventLine(event, cluster)}\n`);
     after = events.at(-1)?.sequence ?? after;
     if (!goal) continue;
     out.write(`${summary(cluster)}\n`);
     return cluster;
   }
+}
+
+/** Lets at most one line like "install: 12% unpack gcc" through in five seconds, for each site; all else passes. */
+function thinned(): (event: EventView) => boolean {
+  const last = new Map<string, number>();
+  return ({ site, text, at }) => {
+    if (!/^[a-z]+: \d+% /.test(text)) return true;
+    const now = Date.parse(at);
+    if (now - (last.get(site) ?? 0) < quietMilliseconds) return false;
+    last.set(site, now);
+    return true;
+  };
 }
 
 /** "  12.3 s  alpha/n1  joined": seconds since the cluster was asked for. */

@@ -28,7 +28,7 @@ export async function readRequest(file: string | undefined, options: RequestOpti
 /** RSL with our keys as one more relation, unless it has some itself. */
 export function withKeys(rsl: string, keys: readonly string[]): string {
   if (keys.length === 0 || /\(\s*ssh_?keys?\s*=/i.test(rsl)) return rsl;
-  return `${rsl.trimEnd()}(ssh_keys=${keys.map((key) => `"${key.replaceAll('"', '""')}"`).join(' ')})\n`;
+  return `${rsl.trimEnd()}(ssh_key=${keys.map((key) => `"${key.replaceAll('"', '""')}"`).join(' ')})\n`;
 }
 
 async function elementsOf(options: RequestOptions, keys: readonly string[], client: ClusterClient): Promise<AskedElements> {

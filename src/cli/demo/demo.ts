@@ -60,6 +60,7 @@ async function mainJob(options: { home: string; cold: boolean; say: (text: strin
   say(`signed in by a proxy certificate:\n${lines}`);
 
   const show: Show = { client, signal, say, releases };
+  say('asking for the plan (new sites first make their base images: a minute or so)');
   const { rsl, plan } = await planMpi(show);
   say(`the request: ${rsl.trim()}`);
   say(`the plan:\n${planText(plan)}`);

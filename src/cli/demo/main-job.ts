@@ -20,11 +20,13 @@ export interface Show {
   readonly releases: Releases;
 }
 
+/** A site that has no base image yet makes it before it can plan: a minute and more on a small machine. */
+export const planSeconds = 300;
 const examples = join(import.meta.dirname, '../../../../examples');
 
 export async function planMpi(show: Show): Promise<{ rsl: string; plan: PlanView }> {
   const rsl = readFileSync(join(examples, 'mpi.rsl'), 'utf8');
-  return { rsl, plan: await show.client.plan({ rsl }, { signal: show.signal }) };
+  return { rsl, plan: await show.client.plan({ rsl }, { signal: show.signal, seconds: planSeconds }) };
 }
 
 /** Creates it and follows it until it is ready. Its destruction is registered before anything can fail. */
