@@ -236,9 +236,9 @@ function pings(name: string, address: string): boolean {
   }
 }
 
-/** Namespaces, links and openvpn processes of this test. */
+/** Namespaces, links and openvpn processes of this test; other grids may come and go on this machine. */
 function leftovers(): string[] {
   const run = (command: string, ...words: string[]): string[] => execFileSync(command, words, { encoding: 'utf8' }).split('\n').filter(Boolean);
-  const ours = /gv-|gvh-|gvt-|gvtest-|openvpn/;
+  const ours = /aaaaaaa1|bbbbbbb1|ccccccc1|ddddddd1|gvt-|gvtest-|gridvc-overlay-/;
   return [...run('ip', 'netns', 'list'), ...run('ip', '-br', 'link').map((line) => line.split(' ')[0] ?? ''), ...run('ps', '-eo', 'args').filter((line) => line.startsWith('openvpn'))].filter((line) => ours.test(line)).sort();
 }
