@@ -26,7 +26,7 @@ import ssh2 from 'ssh2';
 const why = whyNoGrid();
 if (why !== undefined) t.test('a head', { skip: why }, async () => {});
 else
-  t.test('a head', async (t) => {
+  t.test('a head', { timeout: 0 }, async (t) => {
     const machine = holdings();
     const layout = gridLayout(`${testHome}-head`, ['alpha']);
     const [site] = layout.sites;

@@ -36,7 +36,7 @@ process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
 /** A file that ends badly without a failed assertion counts as one failure. */
 function run(path: string): Promise<Tally> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [path], { stdio: ['ignore', 'pipe', 'inherit'], timeout: minutesPerFile * 60_000, killSignal: 'SIGKILL' });
+    const child = spawn(process.execPath, [path], { env: { ...process.env, TAP_TIMEOUT: '1500' }, stdio: ['ignore', 'pipe', 'inherit'], timeout: minutesPerFile * 60_000, killSignal: 'SIGKILL' });
     const tally: Tally = { passed: 0, failed: 0, skipped: [] };
     let rest = '';
     child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
