@@ -23,9 +23,13 @@ export async function demo(options: { readonly cold?: boolean }): Promise<number
   const began = Date.now();
   const home = stateHome(thisEnvironment());
   const say = (text: string): void => print(`[${((Date.now() - began) / 1000).toFixed(1).padStart(6)} s] ${text}`);
+  let forced = false;
   const { signal, done } = onInterrupt(
     () => say('interrupted: taking everything down (Ctrl-C again: by force)'),
-    () => killProcesses(home),
+    () => {
+      forced = true;
+      killProcesses(home);
+    },
   );
   const releases = new Releases();
   let code: number = exitCodes.done;
@@ -38,7 +42,7 @@ export async function demo(options: { readonly cold?: boolean }): Promise<number
   try {
     await releases.run();
   } catch (error) {
-    code = Math.max(code, report(error));
+    if (!forced) code = Math.max(code, report(error)); // else it complains of the processes that we killed
   } finally {
     done();
   }
