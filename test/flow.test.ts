@@ -58,7 +58,7 @@ else {
     const launch = cluster.stages.find((stage) => stage.stage === 'launch');
     t.ok(launch?.predicted !== undefined && launch.elapsed !== undefined && launch.done, 'each stage has both');
 
-    t.test('mpirun needs no option and reaches every node', async (t) => {
+    await t.test('mpirun needs no option and reaches every node', async (t) => {
       const source = readFileSync(join(root, 'examples', 'hello-mpi.c'), 'utf8');
       const compiled = await gridvc(['exec', cluster.id, '--node', 'n1', 'cat > hello.c && mpicc -o hello hello.c && for n in n2 n3 n4; do scp -q hello $n:; done'], { input: source });
       t.equal(compiled.code, 0, compiled.stderr);
@@ -67,7 +67,7 @@ else {
       for (const node of cluster.nodes) t.match(ran.stdout, new RegExp(`\\b${node.name}\\b`), `${node.name} answered`);
     });
 
-    t.test('sites are separate networks: only the overlay joins them', async (t) => {
+    await t.test('sites are separate networks: only the overlay joins them', async (t) => {
       const [alpha, beta] = ['alpha', 'beta'].map((site) => cluster.nodes.find((node) => node.site === site));
       if (!alpha || !beta) return t.fail('nodes missing');
       const address = /192\.168\.\d+\.\d+/.exec((await inNode(cluster, beta.name, ['ip', '-4', '-o', 'addr', 'show', 'eth0'])).stdout)?.[0] ?? '';
@@ -78,7 +78,7 @@ else {
       t.equal((await inNode(cluster, alpha.name, ['ping', '-c1', '-W2', beta.overlayAddress])).code, 0, 'over the overlay it answers');
     });
 
-    t.test('limits of a node are real', async (t) => {
+    await t.test('limits of a node are real', async (t) => {
       const group = `gridvc/${cluster.id}-n1`;
       const limits = [`/sys/fs/cgroup/memory/${group}/memory.limit_in_bytes`, `/sys/fs/cgroup/${group}/memory.max`].filter((file) => existsSync(file));
       t.match(readFileSync(limits[0] ?? '', 'utf8'), /^335544320$/m, '320 MiB');
@@ -87,7 +87,7 @@ else {
       t.ok(mib > 1200 && mib <= 1600, `disk ${mib} MiB`);
     });
 
-    t.test('any openvpn client joins with the profile, until the cluster is gone', async (t) => {
+    await t.test('any openvpn client joins with the profile, until the cluster is gone', async (t) => {
       const profile = join(scratch, 'laptop.ovpn');
       t.equal((await gridvc(['vpn', cluster.id, '--out', profile])).code, 0);
       t.ok(await joins(profile, cluster.nodes[0]?.overlayAddress ?? ''), 'joined and reached n1');

@@ -61,13 +61,13 @@ else
     };
     const live: readonly ClusterState[] = ['joining', 'ready', 'failed'];
 
-    t.test('only the gatekeeper may call', async (t) => {
+    await t.test('only the gatekeeper may call', async (t) => {
       const stranger = new HeadClient({ url: site.url, tls: tls(layout.user) });
       await t.rejects(stranger.snapshot(), { kind: 'not-authorized', message: /CN=tester may not call/ });
       stranger.close();
     });
 
-    t.test('a plan resolves for real and predicts each stage', async (t) => {
+    await t.test('a plan resolves for real and predicts each stage', async (t) => {
       const plan = await head.plan({ memory: 320, disk: 1600, vcpus: 1, os: 'bookworm', packages: ['hello'], bundles: ['c-dev'] }, 4);
       t.ok(plan.predicted > 0 && plan.stages.every((stage) => stage.predicted !== undefined), plan.reason);
       await t.rejects(head.plan({ memory: 320, disk: 1600, vcpus: 1, os: 'bookworm', packages: ['octve'], bundles: [] }, 4), { kind: 'bad-request', message: /octve/, hint: /octave/ });
@@ -75,7 +75,7 @@ else
       await t.rejects(head.plan({ memory: 320, disk: 1600, vcpus: 1, os: 'sarge', packages: [], bundles: [] }, 4), { message: /no release "sarge"/, hint: /bookworm/ });
     });
 
-    t.test('a part comes up, is confirmed, and goes without a trace', async (t) => {
+    await t.test('a part comes up, is confirmed, and goes without a trace', async (t) => {
       const before = holdings();
       const spec = part('headt001', 2, ['hello']);
       const [first, again] = [await head.createPart(spec), await head.createPart(spec)];
@@ -91,12 +91,12 @@ else
       t.equal((await head.destroyPart('neverma1')).state, 'destroyed', 'what never was is destroyed');
     });
 
-    t.test('no room: said with what was asked and what is free, nothing stored', async (t) => {
+    await t.test('no room: said with what was asked and what is free, nothing stored', async (t) => {
       await t.rejects(head.createPart({ ...part('headt002', 3, []), memory: 3000 }), { kind: 'no-capacity', message: /asked 3 nodes of 3000 MiB.*room for 1/, hint: /alpha-host1 4000 MiB/ });
       await t.rejects(head.getPart('headt002'), { message: /has no part/ });
     });
 
-    t.test('kill -9 during the launch: resumed; while it runs: found again; its lease ends by itself', async (t) => {
+    await t.test('kill -9 during the launch: resumed; while it runs: found again; its lease ends by itself', async (t) => {
       const before = holdings();
       const spec = part('headt003', 4, ['hello']);
       await head.createPart(spec);
@@ -112,7 +112,7 @@ else
       t.same(await settled(before), []);
     });
 
-    t.test('destroyed in the middle of a build: the build is abandoned', async (t) => {
+    await t.test('destroyed in the middle of a build: the build is abandoned', async (t) => {
       const before = holdings();
       const spec = part('headt004', 1, [['cmake', 'gdb', 'tcl', 'ruby', 'perl-doc', 'php-cli'][Date.now() % 6] ?? 'tcl', 'figlet']);
       await head.createPart(spec);

@@ -5,7 +5,7 @@
  * ready to show.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { Duplex, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -183,13 +183,13 @@ export async function stopDaemon(pid: number, graceSeconds = 2): Promise<void> {
   if (isAlive(pid)) signalGroup(pid, 'SIGKILL');
 }
 
-/** True if a process with this id exists. */
+/** True if a process with this id runs; one that ended and only waits for its parent (a zombie) does not. */
 export function isAlive(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8'); // "pid (name) state ...": the name may hold anything
+    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2));
+  } catch {
+    return false;
   }
 }
 

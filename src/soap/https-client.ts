@@ -38,6 +38,9 @@ export interface CallOptions {
 
 const maxAnswer = 64 * 1024 * 1024;
 
+/** Why a call was ended: its deadline, not its caller. */
+const late = new Error('late');
+
 /** One HTTPS exchange over kept connections. Errors: unavailable, not-authenticated (either side), timeout, interrupted. */
 export class HttpsClient {
   readonly #agent: Agent;
@@ -63,9 +66,23 @@ export class HttpsClient {
   /** Sends one request and reads the whole answer (at most 64 MiB). */
   async exchange(method: string, path: string, headers: Record<string, string | number>, body: string | Uint8Array | NodeJS.ReadableStream, call: CallOptions = {}): Promise<{ status: number; body: Buffer }> {
     const seconds = call.seconds ?? this.#options.seconds ?? 60;
-    const deadline = AbortSignal.timeout(Math.ceil(seconds * 1000));
-    const signal = call.signal ? AbortSignal.any([call.signal, deadline]) : deadline;
     const url = new URL(path, this.#options.url);
+    // A timer of our own: Node 20 loses an AbortSignal.timeout inside AbortSignal.any at a garbage collection.
+    const stop = new AbortController();
+    const timer = setTimeout(() => stop.abort(late), Math.ceil(seconds * 1000));
+    const interrupt = (): void => stop.abort();
+    call.signal?.addEventListener('abort', interrupt, { once: true });
+    if (call.signal?.aborted === true) interrupt();
+    try {
+      return await this.#attempts(url, { method, headers, body, seconds, signal: stop.signal });
+    } finally {
+      clearTimeout(timer);
+      call.signal?.removeEventListener('abort', interrupt);
+    }
+  }
+
+  async #attempts(url: URL, sent: { method: string; headers: Record<string, string | number>; body: string | Uint8Array | NodeJS.ReadableStream; seconds: number; signal: AbortSignal }): Promise<{ status: number; body: Buffer }> {
+    const { method, headers, body, seconds, signal } = sent;
     const stream = typeof body !== 'string' && !(body instanceof Uint8Array);
     for (let attempt = 1; ; attempt++) {
       let reused = false;
@@ -83,8 +100,8 @@ export class HttpsClient {
         // A kept connection that the server closed just now: every operation may be repeated, so ask once more.
         if (attempt === 1 && reused && !stream && (error as NodeJS.ErrnoException).code === 'ECONNRESET') continue;
         if (error instanceof GridError) throw error;
-        if (call.signal?.aborted) throw new GridError('interrupted', `the call of ${url.href} was interrupted`, { cause: error });
-        if (deadline.aborted) throw new GridError('timeout', `${url.href} did not answer within ${seconds} s`, { cause: error });
+        if (signal.reason === late) throw new GridError('timeout', `${url.href} did not answer within ${seconds} s`, { cause: error });
+        if (signal.aborted) throw new GridError('interrupted', `the call of ${url.href} was interrupted`, { cause: error });
         throw connectionError(url, error as NodeJS.ErrnoException);
       }
     }
