@@ -83,7 +83,7 @@ else {
       const limits = [`/sys/fs/cgroup/memory/${group}/memory.limit_in_bytes`, `/sys/fs/cgroup/${group}/memory.max`].filter((file) => existsSync(file));
       t.match(readFileSync(limits[0] ?? '', 'utf8'), /^335544320$/m, '320 MiB');
       const disk = await inNode(cluster, 'n1', ['df', '-BM', '--output=size', '/']);
-      const mib = Number(/(\d+)M/.exec(disk.stdout)?.[1]);
+      const mib = Number(/(\d+)M\s*$/.exec(disk.stdout)?.[1]);
       t.ok(mib > 1200 && mib <= 1600, `disk ${mib} MiB`);
     });
 
