@@ -171,7 +171,8 @@ stop)
   if [ "$tenths" -gt 0 ] && running "$id"; then
     pid=$(cat "$dir/pid")
     runc_ kill "$id" TERM 2> /dev/null || true
-    while [ "$tenths" -gt 0 ] && kill -0 "$pid" 2> /dev/null; do
+    # A dead one that nobody has waited for yet has no program any more.
+    while [ "$tenths" -gt 0 ] && [ -e "/proc/$pid/exe" ]; do
       sleep 0.1
       tenths=$((tenths - 1))
     done

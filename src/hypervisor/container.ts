@@ -48,7 +48,7 @@ export class ContainerDriver implements HypervisorDriver, ConsoleReader {
     return parseList(result.stdout);
   }
 
-  define(node: NodeDefinition): Promise<void> {
+  async define(node: NodeDefinition): Promise<void> {
     const id = containerId(node.id);
     return this.inOrder(id, async () => {
       const { home, network } = this.options;
@@ -61,7 +61,7 @@ export class ContainerDriver implements HypervisorDriver, ConsoleReader {
     });
   }
 
-  start(node: NodeId): Promise<void> {
+  async start(node: NodeId): Promise<void> {
     const id = containerId(node);
     return this.inOrder(id, async () => {
       const result = await this.call('start', [id]);
@@ -70,12 +70,12 @@ export class ContainerDriver implements HypervisorDriver, ConsoleReader {
     });
   }
 
-  stop(node: NodeId, graceSeconds = 2): Promise<void> {
+  async stop(node: NodeId, graceSeconds = 2): Promise<void> {
     const id = containerId(node);
     return this.inOrder(id, async () => this.refuseFailure(`node ${id} could not be stopped`, await this.call('stop', [id, String(Math.round(graceSeconds * 10))], '', 60 + graceSeconds)));
   }
 
-  remove(node: NodeId): Promise<void> {
+  async remove(node: NodeId): Promise<void> {
     const id = containerId(node);
     return this.inOrder(id, async () => this.refuseFailure(`node ${id} could not be removed`, await this.call('remove', [id])));
   }

@@ -30,7 +30,7 @@ export class LocalTransport implements NodeTransport {
       await rename(staged, remote);
       return { bytes };
     } catch (error) {
-      await rm(staged, { force: true });
+      await rm(staged, { force: true }).catch(() => undefined); // the first error is the one to tell
       throw putFailed(this.host, local, remote, error, options.signal);
     }
   }
@@ -45,7 +45,7 @@ export class LocalTransport implements NodeTransport {
       await rm(staged, { force: true }); // rename of two names of one file leaves both
       return true;
     } catch (error) {
-      await rm(staged, { force: true });
+      await rm(staged, { force: true }).catch(() => undefined); // the first error is the one to tell
       if (['EXDEV', 'EPERM', 'EMLINK', 'EOPNOTSUPP'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
       throw putFailed(this.host, local, remote, error, undefined);
     }

@@ -1,0 +1,445 @@
+/** Commands, transports (one contract over local and a real sshd) and the container driver on real layers. */
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import ssh2 from 'ssh2';
+import t from 'tap';
+import { isGridError, type GridError } from '../src/domain/error.js';
+import type { Layer } from '../src/domain/image.js';
+import type { NodeDefinition, NodeSpec, PartSpec } from '../src/domain/node.js';
+import { DirectDistributor } from '../src/distribute/direct.js';
+import { ContainerDriver } from '../src/hypervisor/container.js';
+import { parseCheck, parseList } from '../src/hypervisor/container-output.js';
+import { nodeContext } from '../src/node/context.js';
+import { isKnown, knownKeys } from '../src/node/known-hosts.js';
+import { LocalTransport } from '../src/node/local.js';
+import { quoteCommand } from '../src/node/quote.js';
+import { SshTransport } from '../src/node/ssh.js';
+import type { CommandResult, NodeTransport, RunOptions } from '../src/ports.js';
+import { isAlive, openStream, runCommand, spawnDaemon, startProcess, stopDaemon } from '../src/proc/command.js';
+import { testCache, testImage, whyNoImages } from './support/layers.js';
+import { traces } from './support/leaks.js';
+import { startSshd } from './support/sshd.js';
+
+t.setTimeout(600_000);
+const scratch = mkdtempSync('/var/tmp/gridvc-machine-');
+t.teardown(() => rmSync(scratch, { recursive: true, force: true }));
+const sleep = (ms: number): Promise<void> => new Promise((wake) => setTimeout(wake, ms));
+
+async function refusal(work: Promise<unknown>): Promise<GridError> {
+  const error = await work.then((value) => new Error(`it was not refused: ${JSON.stringify(value)}`), (cause: unknown) => cause);
+  if (isGridError(error)) return error;
+  throw error;
+}
+
+/** Processes whose command line has this word. */
+function running(word: string): number {
+  return readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid).filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(word);
+    } catch {
+      return false;
+    }
+  }).length;
+}
+
+// ---------------------------------------------------------------- commands
+
+t.test('a command is a value', async (t) => {
+  t.match(await runCommand(['sh', '-c', 'echo out; echo err >&2; exit 3']), { code: 3, stdout: 'out\n', stderr: 'err\n', reason: 'sh ended with code 3: err' });
+  t.match(await runCommand(['true']), { code: 0, reason: '' });
+  t.match(await runCommand(['no-such-program']), { code: 127, reason: /no such program/ });
+  t.match(await runCommand(['sh', '-c', 'kill -9 $$']), { code: undefined, reason: /SIGKILL/ });
+  t.match(await runCommand(['env'], { env: { A: 'b' } }), { stdout: /^PATH=\/usr\/local\/sbin.*\nLC_ALL=C\n(.*\n)*A=b\n/ });
+  t.match(await runCommand(['cat'], { input: 'x'.repeat(100_000) }), { code: 0, stdout: /^x{100000}$/ });
+  t.match(await runCommand(['true'], { input: randomBytes(1 << 20) }), { code: 0 }, 'input that nobody reads');
+  async function* broken(): AsyncGenerator<Uint8Array> {
+    yield Buffer.from('half');
+    throw new Error('the source broke');
+  }
+  t.match(await runCommand(['cat'], { input: broken() }), { code: undefined, reason: /the source broke/ });
+  const big = await runCommand(['sh', '-c', 'yes first | head -c 20000000; echo last']);
+  t.ok(big.stdout.length < 9 << 20 && big.stdout.startsWith('first') && big.stdout.endsWith('last\n') && big.stdout.includes('bytes left out'), 'output is bounded, head and tail kept');
+  t.match(await refusal(runCommand(['echo', 'a\0b'])), { kind: 'bad-request' });
+});
+
+t.test('deadlines and aborts reach the whole group', async (t) => {
+  const mark = `3${Math.floor(Math.random() * 1e6)}`;
+  const late = await runCommand(['sh', '-c', `sleep ${mark} & trap '' TERM; sleep ${mark}; sleep ${mark}`], { seconds: 0.3 });
+  t.match(late, { code: undefined, reason: /did not finish within 0.3 s/ });
+  t.ok(late.seconds < 4);
+  t.equal(running(mark), 0);
+  const stop = new AbortController();
+  setTimeout(() => stop.abort(), 200);
+  t.match(await refusal(runCommand(['sh', '-c', `sleep ${mark} & sleep ${mark}`], { signal: stop.signal })), { kind: 'interrupted' });
+  t.equal(running(mark), 0);
+  t.match(await refusal(runCommand(['true'], { signal: stop.signal })), { kind: 'interrupted' });
+});
+
+t.test('long-running children, streams, daemons', async (t) => {
+  const lines: string[] = [];
+  const status: string[] = [];
+  const child = startProcess(['sh', '-c', 'echo one; echo two >&2; echo three >&3; sleep 60'], { onLine: (line, from) => lines.push(`${from} ${line}`), onStatusLine: (line) => status.push(line) });
+  while (lines.length < 2 || status.length < 1) await sleep(10);
+  t.same([lines.sort(), status], [['stderr two', 'stdout one'], ['three']]);
+  await child.stop();
+  t.match(await child.exited, { code: undefined, reason: /SIGTERM/ });
+  t.match(await startProcess(['no-such-program']).exited, { code: 127 });
+
+  const echo = openStream(['cat']);
+  const payload = randomBytes(3 << 20);
+  const received: Buffer[] = [];
+  echo.on('data', (chunk: Buffer) => received.push(chunk));
+  echo.end(payload);
+  await new Promise((resolve) => echo.once('end', resolve));
+  t.ok(Buffer.concat(received).equals(payload), 'a stream carries every byte');
+  const failing = openStream(['sh', '-c', 'echo refused >&2; exit 1']);
+  const why = await new Promise<Error>((resolve) => failing.once('error', resolve));
+  t.match(why, { kind: 'unavailable', message: /refused/ });
+
+  const log = join(scratch, 'daemon.log');
+  const pid = await spawnDaemon(['sh', '-c', 'echo up; exec sleep 61'], { log, pidFile: join(scratch, 'daemon.pid') });
+  t.equal(readFileSync(join(scratch, 'daemon.pid'), 'utf8'), `${pid}\n`);
+  while (!readFileSync(log, 'utf8').includes('up')) await sleep(10);
+  await stopDaemon(pid);
+  t.equal(isAlive(pid), false);
+  t.match(await refusal(spawnDaemon(['no-such-program'], { log, pidFile: join(scratch, 'x.pid') })), { kind: 'unavailable' });
+});
+
+t.test('quoting and known hosts', async (t) => {
+  t.equal(quoteCommand(['echo', '', "it's", 'a b', '$HOME']), `echo '' 'it'\\''s' 'a b' '$HOME'`);
+  const word = fc.string({ unit: 'binary', maxLength: 30 }).map((text) => text.replaceAll('\0', ''));
+  await fc.assert(
+    fc.asyncProperty(fc.array(word, { maxLength: 5 }), async (words) => {
+      const result = await runCommand(['sh', '-c', quoteCommand(['printf', '%s\\0', ...words])]);
+      return result.stdout === (words.length === 0 ? '\0' : words.map((text) => `${text}\0`).join(''));
+    }),
+    { numRuns: 60 },
+  );
+  const a = ssh2.utils.generateKeyPairSync('ed25519').public.split(' ').slice(0, 2).join(' ');
+  const b = ssh2.utils.generateKeyPairSync('ed25519').public.split(' ').slice(0, 2).join(' ');
+  const blob = (line: string): Buffer => Buffer.from(line.split(' ')[1] ?? '', 'base64');
+  const text = `# comment\nh1,10.0.0.1 ${a}\n[h1]:2222 ${b}\n*.site,!bad.site ${a}\n@revoked h3 ${a}\nh3 ${a}\n@cert-authority * ${b}\n`;
+  t.equal(isKnown(knownKeys(text, '10.0.0.1', 22), blob(a)), true);
+  t.equal(isKnown(knownKeys(text, 'h1', 22), blob(b)), false);
+  t.equal(isKnown(knownKeys(text, 'h1', 2222), blob(b)), true);
+  t.equal(isKnown(knownKeys(text, 'x.site', 22), blob(a)), true);
+  t.equal(isKnown(knownKeys(text, 'bad.site', 22), blob(a)), false);
+  t.equal(isKnown(knownKeys(text, 'h3', 22), blob(a)), false, 'revoked');
+});
+
+// ---------------------------------------------------------------- transports
+
+const isRoot = process.getuid?.() === 0;
+const noSshd = !isRoot ? 'needs root' : existsSync('/usr/sbin/sshd') ? false : 'openssh-server is not installed (gridvc doctor)';
+
+async function transportContract(t: Tap, transport: NodeTransport, dir: string): Promise<void> {
+  t.match(await transport.run(['sh', '-c', 'echo out; echo err >&2; exit 3']), { code: 3, stdout: 'out\n', stderr: 'err\n', reason: /code 3: err/ });
+  t.match(await transport.run(['no-such-program']), { code: 127, reason: /./ });
+  t.match(await transport.run(['printenv', 'LC_ALL', 'PATH']), { stdout: /^C\n\/usr\/local\/sbin:.*:\/bin\n$/ });
+  t.match(await transport.run(['printf', '%s|', '', "it's", '$HOME `id`', 'new\nline', '-n', 'ü']), { stdout: "|it's|$HOME `id`|new\nline|-n|ü|" }, 'each word arrives as it is');
+  const payload = randomBytes(3 << 20);
+  async function* pieces(): AsyncGenerator<Uint8Array> {
+    for (let at = 0; at < payload.length; at += 100_000) yield payload.subarray(at, at + 100_000);
+  }
+  const digest = createHash('sha256').update(payload).digest('hex');
+  t.match(await transport.run(['sha256sum'], { input: pieces() }), { stdout: new RegExp(digest) }, 'input is streamed');
+  t.match(await transport.run(['true'], { input: payload }), { code: 0 }, 'input that nobody reads');
+  const mark = `4${Math.floor(Math.random() * 1e6)}`;
+  t.match(await transport.run(['sleep', mark], { seconds: 1 }), { code: undefined, reason: /did not finish within 1 s/ });
+  const stop = new AbortController();
+  setTimeout(() => stop.abort(), 200);
+  t.match(await refusal(transport.run(['sleep', mark], { signal: stop.signal })), { kind: 'interrupted' });
+  await sleep(50);
+  t.equal(running(mark), 0, 'nothing is left running');
+  const many = await Promise.all(Array.from({ length: 25 }, (_, i) => transport.run(['echo', String(i)])));
+  t.same(many.map((result) => result.stdout.trim()), many.map((_, i) => String(i)), 'many at once');
+
+  const local = join(dir, 'file');
+  writeFileSync(local, payload);
+  const remote = join(dir, 'far', "it's here");
+  for (const again of [1, 2]) {
+    t.same(await transport.putFile(local, remote, { mode: 0o640 }), { bytes: payload.length }, `put, ${again}`);
+    t.ok(readFileSync(remote).equals(payload) && (statSync(remote).mode & 0o777) === 0o640);
+  }
+  t.same(readdirSync(join(dir, 'far')), ["it's here"], 'no staged file is left');
+  t.match(await refusal(transport.putFile(join(dir, 'none'), remote)), { kind: 'not-found' });
+  t.match(await refusal(transport.putFile(local, join(local, 'file'))), { kind: /unavailable|not-found/ });
+}
+
+type Tap = typeof t;
+
+t.test('local transport', async (t) => {
+  const dir = join(scratch, 'local');
+  mkdirSync(dir);
+  const transport = new LocalTransport({ host: 'here' });
+  await transportContract(t as Tap, transport, dir);
+  t.equal(await transport.linkFile(join(dir, 'file'), join(dir, 'linked')), true);
+  t.equal(statSync(join(dir, 'file')).nlink, 2);
+  t.equal(await transport.linkFile(join(dir, 'file'), join(dir, 'linked')), true, 'repeatable');
+  t.same(readdirSync(dir).sort(), ['far', 'file', 'linked']);
+});
+
+t.test('local transport inside a network namespace', { skip: isRoot ? false : 'needs root' }, async (t) => {
+  const name = `gvtest-${randomBytes(3).toString('hex')}`;
+  await runCommand(['ip', 'netns', 'add', name]);
+  t.teardown(() => runCommand(['ip', 'netns', 'del', name]));
+  const result = await new LocalTransport({ host: 'here', netns: name }).run(['ip', '-o', 'link']);
+  t.match(result.stdout, /^1: lo: /);
+  t.equal(result.stdout.split('\n').filter((line) => /^\d+: (eth|en|veth)/.test(line)).length, 0);
+});
+
+t.test('ssh transport', { skip: noSshd }, async (t) => {
+  const sshd = await startSshd(join(scratch, 'sshd'));
+  t.teardown(() => sshd.stop());
+  const dir = join(scratch, 'ssh');
+  mkdirSync(dir);
+  const options = { host: 'far', address: '127.0.0.1', port: sshd.port, user: 'root', key: sshd.key, knownHosts: sshd.knownHosts };
+  const transport = new SshTransport(options);
+  t.teardown(() => transport.close());
+  await transportContract(t as Tap, transport, dir);
+
+  const word = fc.string({ unit: 'binary', maxLength: 30 }).map((text) => text.replaceAll('\0', ''));
+  await fc.assert(
+    fc.asyncProperty(fc.array(word, { minLength: 1, maxLength: 4 }), async (words) => (await transport.run(['printf', '%s\\0', ...words])).stdout === words.map((text) => `${text}\0`).join('')),
+    { numRuns: 30 },
+  );
+  t.pass('any word survives sshd and the shell');
+
+  sshd.dropConnections();
+  await sleep(100);
+  t.match(await transport.run(['echo', 'back']), { stdout: 'back\n' }, 'a lost connection is made anew');
+  const cut = refusal(transport.run(['sleep', '5']));
+  await sleep(300);
+  sshd.dropConnections();
+  t.match(await cut, { kind: 'unavailable', message: /connection was lost/ });
+
+  const strange = join(scratch, 'strange_hosts');
+  writeFileSync(strange, `[127.0.0.1]:${sshd.port} ${ssh2.utils.generateKeyPairSync('ed25519').public}\n`);
+  t.match(await refusal(new SshTransport({ ...options, knownHosts: strange }).run(['true'])), { kind: 'unavailable', message: /its key is not the one in/ });
+  writeFileSync(strange, '');
+  t.match(await refusal(new SshTransport({ ...options, knownHosts: strange }).run(['true'])), { kind: 'unavailable', hint: /ssh-keyscan/ });
+  t.match(await refusal(new SshTransport({ ...options, port: 1 }).run(['true'])), { kind: 'unavailable' });
+});
+
+// ---------------------------------------------------------------- what a host says
+
+t.test('host and node lists are read strictly', async (t) => {
+  const all = ['root', 'runc', 'ip', 'mount', 'mkfs.ext4', 'flock', 'tar', 'nsenter', 'squashfs', 'overlay', 'ext4', 'tun', 'loop', 'cgroup', 'bridge'];
+  const figures = 'memory 24105\ndisk 72150\nvcpus 2\n';
+  t.same(parseCheck(`${all.map((name) => `has ${name}\n`).join('')}${figures}`, 'br0'), { ok: true, problems: [], memory: 24105, disk: 72150, vcpus: 2 });
+  t.match(parseCheck(`${all.slice(2).map((name) => `has ${name}\n`).join('')}${figures}`, 'br0'), { ok: false, problems: [/root/, /apt-get install runc/] });
+  t.throws(() => parseCheck('memory lots\n', 'br0'));
+  const json = '[{"ociVersion":"1.0.2","id":"abcdefgh-n1","pid":7,"status":"running","bundle":"/x"},{"id":"abcdefgh-n2","status":"stopped"}]';
+  t.same(parseList(`node abcdefgh-n1\nnode abcdefgh-n2\nnode abcdefgh-n3\n${json}\n`).map((node) => node.state), ['running', 'stopped', 'defined']);
+  t.same(parseList('null'), []);
+  t.same(parseList(''), []);
+  t.throws(() => parseList('node ../x\n'));
+  t.throws(() => parseList('node abcdefgh-n1\n[{"id":"abcdefgh-n1","status":"odd"}]'), /unknown/);
+});
+
+// ---------------------------------------------------------------- container nodes
+
+const noNodes = whyNoImages() ?? ((await runCommand(['runc', '--version'])).code === 0 ? undefined : 'runc is not installed (gridvc doctor)');
+
+const keys = ssh2.utils.generateKeyPairSync('ed25519');
+
+function part(cluster: string, files: PartSpec['files'] = []): PartSpec {
+  return {
+    cluster, owner: '/O=Grid/CN=Test', memory: 256, disk: 800, vcpus: 1, os: 'bookworm', packages: [], bundles: [], expires: 0, minCount: 1, nodes: [],
+    overlay: { hubHost: '', hubPort: 0, ca: '', hubName: '', netmask: '' },
+    hosts: '127.0.0.1 localhost\n', hostfile: 'n1 slots=1\n', knownHosts: `* ${keys.public}\n`, authorizedKeys: [keys.public], clusterKey: keys.private, clusterKeyPublic: keys.public, files,
+  };
+}
+
+function definition(spec: PartSpec, node: string, address: string, layers: readonly Layer[]): NodeDefinition {
+  const nodeSpec: NodeSpec = { name: node, overlayAddress: '', certificate: '', key: '', hostKey: keys.private, hostKeyPublic: keys.public };
+  return {
+    id: { cluster: spec.cluster, node }, memory: spec.memory, disk: spec.disk, vcpus: spec.vcpus, layers: layers.map((layer) => layer.digest),
+    network: { address: `${address}/24`, gateway: '192.168.78.1' }, context: nodeContext(spec, nodeSpec, []),
+  };
+}
+
+/** A site of its own: a network namespace with the bridge, and a host home with the layers. */
+async function makeSite(t: Tap): Promise<{ transport: LocalTransport; home: string; layers: Layer[]; driver: ContainerDriver; inNode: (address: string, command: string) => Promise<CommandResult> }> {
+  const layers = await testImage(['cron']);
+  const netns = `gvtest-${randomBytes(3).toString('hex')}`;
+  const home = mkdtempSync(join(testCache, 'host-')); // on the file system of the layers, so that they are linked
+  const ip = async (...words: string[]): Promise<unknown> => t.match(await runCommand(['ip', ...words]), { code: 0 });
+  await ip('netns', 'add', netns);
+  t.teardown(async () => {
+    await runCommand(['ip', 'netns', 'del', netns]);
+    rmSync(home, { recursive: true, force: true });
+  });
+  await ip('-n', netns, 'link', 'set', 'lo', 'up');
+  await ip('-n', netns, 'link', 'add', 'gvbr0', 'type', 'bridge');
+  await ip('-n', netns, 'addr', 'add', '192.168.78.1/24', 'dev', 'gvbr0');
+  await ip('-n', netns, 'link', 'set', 'gvbr0', 'up');
+  const transport = new LocalTransport({ host: 'h1', netns });
+  const distributor = new DirectDistributor({ source: (digest) => join(testCache, 'layers', `${digest}.sqfs`), home: () => home });
+  t.same(await distributor.distribute(layers, [transport]), { bytes: 0 }, 'layers are linked, not copied');
+  t.same(await distributor.distribute(layers, [transport]), { bytes: 0 }, 'and not again');
+  const key = join(home, 'test-key');
+  writeFileSync(key, keys.private, { mode: 0o600 });
+  writeFileSync(join(home, 'known'), `* ${keys.public}\n`);
+  const inNode = (address: string, command: string): Promise<CommandResult> =>
+    transport.run(['ssh', '-i', key, '-o', `UserKnownHostsFile=${join(home, 'known')}`, '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=5', '-o', 'ConnectionAttempts=20', `grid@${address}`, command]);
+  return { transport, home, layers, driver: new ContainerDriver({ transport, home, network: { bridge: 'gvbr0' } }), inNode };
+}
+
+async function network(transport: NodeTransport): Promise<string[]> {
+  const links = (await transport.run(['ip', '-o', 'link'])).stdout.split('\n').map((line) => line.split(':')[1]?.trim() ?? '');
+  return [...links, ...readdirSync('/run/netns').filter((name) => /^gvn-gvtest/.test(name)), ...cgroups()].sort();
+}
+
+function cgroups(): string[] {
+  return readdirSync('/sys/fs/cgroup').map((name) => join('/sys/fs/cgroup', name, 'gridvc')).filter((path) => existsSync(path)).flatMap((path) => readdirSync(path).filter((name) => name.startsWith('gvtest')).map((name) => join(path, name)));
+}
+
+t.test('container nodes', { skip: noNodes ?? false, timeout: 600_000 }, async (t) => {
+  const { transport, home, layers, driver, inNode } = await makeSite(t as Tap);
+  t.match(await driver.check(), { ok: true, problems: [], vcpus: Number });
+  t.match(await new ContainerDriver({ transport, home, network: { bridge: 'gvbr7' } }).check(), { ok: false, problems: [/gvbr7/] });
+  t.same(await driver.list(), []);
+  const one = { cluster: 'gvtesta1', node: 'n1' };
+  t.match(await refusal(driver.start(one)), { kind: 'not-found' });
+  await driver.stop(one);
+  await driver.remove(one);
+  mkdirSync(join(home, 'templates'), { recursive: true });
+  await driver.define(definition(part('gvtesta1'), 'n9', '192.168.78.99', layers)); // makes the template of this disk size
+  await driver.remove({ cluster: 'gvtesta1', node: 'n9' });
+  const before = await traces(home);
+  const beforeNetwork = await network(transport);
+
+  await t.test('a node is a Debian machine', async (t) => {
+    const files: PartSpec['files'] = [
+      { path: '/home/grid/mine', mode: 0o600, source: { kind: 'inline', base64: Buffer.from('mine').toString('base64') } },
+      { path: '/var/run/gvtest-escape', mode: 0o644, source: { kind: 'inline', base64: '' } },
+    ];
+    const node = definition(part('gvtesta1', files), 'n1', '192.168.78.11', layers);
+    await driver.define(node);
+    t.same(await driver.list(), [{ id: one, state: 'defined' }]);
+    await driver.define(node);
+    await driver.start(one);
+    await driver.start(one);
+    await driver.define(node);
+    t.same(await driver.list(), [{ id: one, state: 'running' }], 'defining again leaves a running node alone');
+    t.equal(existsSync('/run/gvtest-escape'), false, 'no link in an image leads context files to the host');
+    const seen = await inNode('192.168.78.11', 'hostname; id -un; cat mine; stat -c %U:%a mine .ssh .ssh/id_ed25519 .; sudo id -u; test -c /dev/net/tun && echo tun; cat /etc/gridvc/hostfile; ps -C sshd,runsvdir -o comm= | sort -u; cat /proc/1/comm');
+    t.match(seen, { code: 0, stdout: 'n1\ngrid\nminegrid:600\ngrid:700\ngrid:600\ngrid:755\n0\ntun\nn1 slots=1\nrunsvdir\nsshd\nrunsvdir\n' });
+    const disk = await inNode('192.168.78.11', 'df --output=size -m / | tail -1');
+    t.ok(Number(disk.stdout) > 700 && Number(disk.stdout) <= 800, `disk is limited: ${disk.stdout.trim()} MiB`);
+    const full = await inNode('192.168.78.11', 'head -c 900M /dev/zero > big; rc=$?; rm big; exit $rc');
+    t.match(full, { code: 1, stderr: /No space left/ });
+    t.match(await inNode('192.168.78.11', 'sudo unshare -U true; sudo mount -t tmpfs x /mnt; sudo mknod /tmp/sda b 8 0 && sudo head -c1 /tmp/sda; sudo dmesg; true'), { stderr: /unshare.*not permitted[^]*mount[^]*(denied|not permitted)[^]*(denied|not permitted)/ });
+    const memory = await inNode('192.168.78.11', "perl -e '$x = \"a\" x (400 << 20); print length $x'");
+    t.not(memory.code, 0, 'memory is limited');
+    t.match(await inNode('192.168.78.11', 'for i in 1 2 3 4 5 6 7 8 9 10; do pgrep -x cron > /dev/null && break; sleep 0.3; done; pgrep -x cron > /dev/null && echo cron; cat /var/log/gridvc-services.log'), { stdout: /^cron\nstarting cron\n[^]*done\n/ }, 'services of its packages run');
+    t.match(await inNode('192.168.78.11', 'sudo pkill -x sshd; true'), { code: Number });
+    t.match(await inNode('192.168.78.11', 'echo back'), { stdout: 'back\n' }, 'sshd is supervised');
+  });
+
+  await t.test('neighbours on the bridge do not reach each other', async (t) => {
+    const other = { cluster: 'gvtestb2', node: 'n1' };
+    await driver.define(definition(part('gvtestb2'), 'n1', '192.168.78.12', layers));
+    await driver.start(other);
+    t.match(await inNode('192.168.78.12', 'ping -c1 -W2 192.168.78.1 > /dev/null && echo gateway; ping -c1 -W1 192.168.78.11 > /dev/null || echo apart'), { stdout: 'gateway\napart\n' });
+    await driver.remove(other);
+    await driver.remove(other);
+    t.equal((await driver.list()).length, 1);
+  });
+
+  await t.test('stop, start again, remove', async (t) => {
+    t.match(await inNode('192.168.78.11', 'echo kept > kept; sync'), { code: 0 });
+    await driver.stop(one);
+    await driver.stop(one);
+    t.match((await driver.list())[0], { state: 'defined' });
+    await driver.start(one);
+    t.match(await inNode('192.168.78.11', 'cat kept'), { stdout: 'kept\n' }, 'its disk is kept');
+    t.type(await driver.console(one), 'string');
+    await driver.remove(one);
+    t.equal(await driver.console(one), '');
+    t.same(await traces(home, before), [], 'no file, mount, process or loop device is left');
+    t.same(await network(transport), beforeNetwork, 'no link, namespace or cgroup is left');
+  });
+
+  await t.test('a crash in the middle of anything', async (t) => {
+    const node = definition(part('gvtesta1'), 'n1', '192.168.78.11', layers);
+    for (const ms of [15, 35, 60, 90]) {
+      const dying = new ContainerDriver({ transport: new DyingTransport(transport, ms), home, network: { bridge: 'gvbr0' } });
+      await dying.define(node).catch(() => undefined);
+      await driver.define(node);
+      await dying.start(one).catch(() => undefined);
+      await driver.start(one);
+      t.match(await driver.list(), [{ id: one, state: 'running' }], `define and start, cut after ${ms} ms, were finished by a repetition`);
+      t.match(await inNode('192.168.78.11', 'hostname'), { stdout: 'n1\n' });
+      await dying.remove(one).catch(() => undefined);
+      await driver.remove(one);
+      t.same(await traces(home, before), []);
+      t.same(await network(transport), beforeNetwork);
+    }
+  });
+
+  await t.test('many at once', async (t) => {
+    const names = Array.from({ length: 8 }, (_, i) => `n${i + 1}`);
+    const begun = performance.now();
+    await Promise.all(names.map(async (name, i) => {
+      await driver.define(definition(part('gvtesta1'), name, `192.168.78.${20 + i}`, layers));
+      await driver.start({ cluster: 'gvtesta1', node: name });
+    }));
+    t.comment(`8 nodes defined and started in ${((performance.now() - begun) / 1000).toFixed(2)} s`);
+    t.equal((await driver.list()).filter((node) => node.state === 'running').length, 8);
+    await Promise.all(names.map((node) => driver.remove({ cluster: 'gvtesta1', node })));
+    t.same(await traces(home, before), []);
+    t.same(await network(transport), beforeNetwork);
+  });
+
+  await t.test('what cannot work is said', async (t) => {
+    const lost = definition(part('gvtesta1'), 'n1', '192.168.78.11', [...layers, { digest: 'f'.repeat(64), kind: 'delta', bytes: 1 }]);
+    t.match(await refusal(driver.define(lost)), { kind: 'unavailable', message: /h1.*gvtesta1-n1.*layer f+ is not on this host/ });
+    const unplugged = new ContainerDriver({ transport, home, network: { bridge: 'gvbr7' } });
+    await unplugged.define(definition(part('gvtesta1'), 'n1', '192.168.78.11', layers));
+    t.match(await refusal(unplugged.start(one)), { kind: 'unavailable', message: /bridge gvbr7/ });
+    t.match(await refusal(driver.define({ ...lost, id: { cluster: '../../x', node: 'n1' } })), { kind: 'bad-request' });
+    await driver.remove(one);
+    t.same(await traces(home, before), []);
+    t.same(await network(transport), beforeNetwork);
+  });
+});
+
+t.test('layers go over ssh', { skip: noNodes ?? noSshd }, async (t) => {
+  const sshd = await startSshd(join(scratch, 'sshd2'));
+  const transport = new SshTransport({ host: 'far', address: '127.0.0.1', port: sshd.port, user: 'root', key: sshd.key, knownHosts: sshd.knownHosts });
+  t.teardown(async () => {
+    await transport.close();
+    await sshd.stop();
+  });
+  const content = randomBytes(2 << 20);
+  const layer: Layer = { digest: createHash('sha256').update(content).digest('hex'), kind: 'delta', bytes: content.length };
+  const source = join(scratch, 'layer.sqfs');
+  writeFileSync(source, content);
+  const home = join(scratch, 'far-home');
+  const distributor = new DirectDistributor({ source: () => source, home: () => home });
+  const both = await Promise.all([distributor.distribute([layer], [transport]), distributor.distribute([layer], [transport])]);
+  t.same(both.map(({ bytes }) => bytes).sort(), [0, layer.bytes], 'two parts at once: sent once');
+  t.same(await distributor.distribute([layer], [transport]), { bytes: 0 });
+  writeFileSync(source, Buffer.alloc(layer.bytes));
+  rmSync(join(home, 'layers'), { recursive: true });
+  t.match(await refusal(distributor.distribute([layer], [transport])), { kind: 'unavailable', message: /digest/ });
+  t.same(readdirSync(join(home, 'layers')), [], 'a broken layer is not kept');
+});
+
+/** Loses the host's shell after some milliseconds, as a crash of the head or the host would. */
+class DyingTransport implements NodeTransport {
+  readonly host = 'h1';
+  constructor(private readonly transport: NodeTransport, private readonly ms: number) {}
+  async run(argv: readonly string[], options: RunOptions = {}): Promise<CommandResult> {
+    if (!argv.some((word) => ['define', 'start', 'remove'].includes(word))) return this.transport.run(argv, options);
+    return this.transport.run(argv, { ...options, seconds: this.ms / 1000 });
+  }
+  putFile(local: string, remote: string): Promise<{ bytes: number }> {
+    return this.transport.putFile(local, remote);
+  }
+  async close(): Promise<void> {}
+}

@@ -1,0 +1,68 @@
+/** A real OpenSSH server on a loopback port with throwaway keys, for tests of the ssh transport. */
+import { spawn, execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { createServer, connect, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+
+export interface TestSshd {
+  readonly port: number;
+  readonly key: string;
+  readonly knownHosts: string;
+  /** Ends every session's connection, as a network failure would. */
+  dropConnections(): void;
+  stop(): Promise<void>;
+}
+
+/** @param dir an empty directory for keys and configuration */
+export async function startSshd(dir: string): Promise<TestSshd> {
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  if (!existsSync('/run/sshd')) mkdirSync('/run/sshd');
+  for (const name of ['host', 'user']) execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(dir, name)]);
+  const read = (name: string): string => execFileSync('cat', [join(dir, name)], { encoding: 'utf8' });
+  const port = await freePort();
+  writeFileSync(join(dir, 'authorized_keys'), read('user.pub'), { mode: 0o600 });
+  writeFileSync(join(dir, 'known_hosts'), `[127.0.0.1]:${port} ${read('host.pub')}`);
+  writeFileSync(join(dir, 'sshd_config'), `ListenAddress 127.0.0.1:${port}\nHostKey ${join(dir, 'host')}\nAuthorizedKeysFile ${join(dir, 'authorized_keys')}\nPidFile none\nUsePAM no\nUseDNS no\nStrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nMaxSessions 10\n`);
+  const server = spawn('/usr/sbin/sshd', ['-D', '-e', '-f', join(dir, 'sshd_config')], { stdio: 'ignore' });
+  const ended = new Promise<void>((resolve) => server.once('exit', () => resolve()));
+  await answering(port);
+  const children = (): number[] => {
+    try {
+      return execFileSync('ps', ['--ppid', String(server.pid), '-o', 'pid='], { encoding: 'utf8' }).split('\n').map(Number).filter((pid) => pid > 0);
+    } catch {
+      return [];
+    }
+  };
+  return {
+    port,
+    key: join(dir, 'user'),
+    knownHosts: join(dir, 'known_hosts'),
+    dropConnections: () => children().forEach((pid) => process.kill(pid, 'SIGKILL')),
+    stop: async () => {
+      children().forEach((pid) => process.kill(pid, 'SIGTERM'));
+      server.kill('SIGTERM');
+      await ended;
+    },
+  };
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+async function answering(port: number): Promise<void> {
+  for (let tries = 100; tries > 0; tries--) {
+    const up = await new Promise<boolean>((resolve) => {
+      const socket = connect(port, '127.0.0.1');
+      socket.once('connect', () => (socket.destroy(), resolve(true))).once('error', () => resolve(false));
+    });
+    if (up) return;
+    await new Promise((wake) => setTimeout(wake, 50));
+  }
+  throw new Error('the test sshd does not answer');
+}
