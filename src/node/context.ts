@@ -23,7 +23,7 @@ MaxSessions 100
 `;
 
 const sshConfig = `# gridvc: the nodes of a cluster know each other
-Host *
+Host n? n?? n??? n???? n????? *.gridvc 10.*
     GlobalKnownHostsFile /etc/ssh/ssh_known_hosts
     StrictHostKeyChecking yes
     BatchMode yes

@@ -19,6 +19,8 @@ import { quoteCommand } from './quote.js';
 const outputLimit = 8 * 1024 * 1024;
 const maxChannels = 8;
 const connectSeconds = 10;
+const pidMark = 'gridvc-pid:';
+const endScript = 'kill -s TERM -- "-$1" 2>/dev/null; for i in 1 2 3 4 5 6 7 8 9 10; do kill -s 0 -- "-$1" 2>/dev/null || exit 0; sleep 0.2; done; kill -s KILL -- "-$1" 2>/dev/null; exit 0';
 
 export interface SshOptions {
   readonly host: string;
@@ -50,7 +52,8 @@ export class SshTransport implements NodeTransport {
     try {
       this.refuseIfAborted(argv, options.signal);
       const started = performance.now();
-      const channel = await this.openChannel(`exec ${command}`);
+      // The first line on stderr is the pid of the command's group: OpenSSH passes no signals for root.
+      const channel = await this.openChannel(`echo ${pidMark}$$ >&2; exec ${command}`);
       return await this.finish(channel, argv, { ...options, seconds }, started);
     } finally {
       this.release();
@@ -140,12 +143,9 @@ export class SshTransport implements NodeTransport {
     let exit: { code: number | undefined; signal?: string } | undefined;
     const closed = new Promise<void>((resolve) => channel.once('close', resolve));
     channel.on('data', (chunk: Buffer) => out.add(chunk));
-    channel.stderr.on('data', (chunk: Buffer) => err.add(chunk));
+    const group = new Promise<string>((resolve) => takePid(channel, (rest) => err.add(rest), resolve));
     channel.on('exit', (code: number | null, signal?: string) => (exit = { code: code ?? undefined, ...(signal ? { signal } : {}) }));
-    const onAbort = (): void => {
-      channel.signal('TERM'); // reaches the whole session: `exec` made timeout its leader
-      setTimeout(() => channel.close(), 3000).unref();
-    };
+    const onAbort = (): void => void group.then((pid) => this.endGroup(pid)).catch(() => channel.close());
     options.signal?.addEventListener('abort', onAbort, { once: true });
     try {
       await Promise.all([feedChannel(channel, options.input), closed]);
@@ -159,6 +159,15 @@ export class SshTransport implements NodeTransport {
     const stderr = err.text();
     const code = late ? undefined : exit.code;
     return { argv, code, stdout: out.text(), stderr, seconds, reason: this.explain(argv, code, late, exit.signal, options.seconds, stderr) };
+  }
+
+  /** Over a channel of its own, which need not wait for a free one: OpenSSH allows ten, we use eight. */
+  private async endGroup(pid: string): Promise<void> {
+    const channel = await this.openChannel(quoteCommand(['sh', '-c', endScript, 'end', pid]));
+    channel.resume();
+    channel.stderr.resume();
+    channel.end();
+    await new Promise((resolve) => channel.once('close', resolve));
   }
 
   private explain(argv: readonly string[], code: number | undefined, late: boolean, signal: string | undefined, limit: number, stderr: string): string {
@@ -208,6 +217,24 @@ function execOn(client: Client, command: string): Promise<ClientChannel> {
       client.off('close', lost);
       reject(error as Error);
     }
+  });
+}
+
+/** Cuts the line with the pid out of stderr; all else goes on. */
+function takePid(channel: ClientChannel, onRest: (chunk: Buffer) => void, onPid: (pid: string) => void): void {
+  let seen: Buffer | undefined = Buffer.alloc(0);
+  channel.stderr.on('data', (chunk: Buffer) => {
+    if (seen === undefined) return onRest(chunk);
+    seen = Buffer.concat([seen, chunk]);
+    const text = seen.toString('latin1');
+    const found = new RegExp(`${pidMark}(\\d+)\n`).exec(text);
+    if (found?.[1] === undefined) return;
+    onRest(Buffer.from(text.slice(0, found.index) + text.slice(found.index + found[0].length), 'latin1'));
+    seen = undefined;
+    onPid(found[1]);
+  });
+  channel.once('close', () => {
+    if (seen !== undefined) onRest(seen);
   });
 }
 
