@@ -23,7 +23,7 @@ else {
   const scratch = mkdtempSync(join(tmpdir(), 'gridvc-flow-'));
   const machine = holdings();
   prepareHome();
-  t.setTimeout(0);
+  t.setTimeout(1_500_000);
 
   t.before(async () => {
     const up = await gridvc(['grid', 'up']);

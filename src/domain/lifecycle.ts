@@ -30,6 +30,12 @@ export function isFinal(state: ClusterState): boolean {
   return state === 'destroyed' || state === 'failed';
 }
 
+/** On the way up to ready: true if `state` has passed `than`. */
+export function isFurther(state: ClusterState, than: ClusterState): boolean {
+  const way: readonly ClusterState[] = ['accepted', 'building', 'launching', 'joining', 'ready'];
+  return way.indexOf(state) > way.indexOf(than);
+}
+
 /** Refuses a step that the diagram does not have, naming both states. */
 export function checkTransition(what: string, from: ClusterState, to: ClusterState): void {
   if (!allowed[from].includes(to)) {

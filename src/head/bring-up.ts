@@ -76,7 +76,7 @@ export async function takeDown(job: Job): Promise<void> {
 
 async function plan(job: Job): Promise<void> {
   const { head, spec, signal } = job;
-  await head.parts.become(spec.cluster, 'building');
+  await head.parts.advance(spec.cluster, 'building');
   const begun = new Date();
   const asked = openBundles(head.bundles, spec);
   const before = await head.stock.readyBase(spec.os);
@@ -109,7 +109,7 @@ async function populate(job: Job): Promise<void> {
   const { head, spec, found } = job;
   const layers = found.layers;
   if (layers === undefined) throw new Error('populate before build');
-  await head.parts.become(spec.cluster, 'launching');
+  await head.parts.advance(spec.cluster, 'launching');
   const placed = await head.parts.nodes(spec.cluster);
   const names = [...new Set(placed.map((node) => node.host))];
   const distributing = new Date();
@@ -127,7 +127,7 @@ async function populate(job: Job): Promise<void> {
   await checkQuorum(job, failures[0]);
   await measured(job, 'distribute', distributing, { bytes: sent.reduce((sum, { bytes }) => sum + bytes, 0), items: names.length, until: distributed });
   await measured(job, 'launch', distributed, { bytes: 0, items: placed.length });
-  await head.parts.become(spec.cluster, 'joining');
+  await head.parts.advance(spec.cluster, 'joining');
 }
 
 async function startNodes(job: Job, host: ComputeHost, layers: readonly Layer[], nodes: readonly PlacedNode[]): Promise<void> {

@@ -4,7 +4,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { GridError } from '../domain/error.js';
-import { checkTransition, type ClusterState } from '../domain/lifecycle.js';
+import { checkTransition, isFurther, type ClusterState } from '../domain/lifecycle.js';
 import type { PartSpec } from '../domain/node.js';
 import type { SitePlan } from '../domain/plan.js';
 import type { EventView } from '../domain/views.js';
@@ -86,6 +86,13 @@ export class Parts {
 
   expired(now: Date): Promise<readonly { cluster: string }[]> {
     return this.db.rows('expiredRequests', now);
+  }
+
+  /** On the way up: to `to`, unless a resumed part is there or further already. */
+  async advance(cluster: string, to: ClusterState): Promise<void> {
+    const state = await this.state(cluster);
+    if (state !== undefined && isFurther(state, to)) return;
+    await this.become(cluster, to);
   }
 
   /** One step of the lifecycle; refuses one that the diagram does not have. Staying where it is changes nothing. */
