@@ -121,6 +121,8 @@ else {
       t.same(await settled(before), []);
     });
   });
+  t.test('the machine is as before', async (t) => t.same(await settled(machine), []));
+}
 
 /** New names in each run: the head's database is kept between runs. */
 const run = Math.floor(Math.random() * 36 ** 5).toString(36).padStart(5, '0');
