@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """A cluster by a SOAP client that is not ours (Debian: python3-zeep).
 
 Usage: examples/zeep-client.py [https://HOST:8443]
@@ -15,6 +15,7 @@ import zeep
 
 gatekeeper = sys.argv[1] if len(sys.argv) > 1 else "https://127.0.0.1:8443"
 session = requests.Session()
+session.trust_env = False  # else REQUESTS_CA_BUNDLE would win over `verify`
 session.cert = os.environ["X509_USER_PROXY"]  # certificate chain and key in one file
 session.verify = os.environ["X509_CERT_DIR"]
 service = zeep.Client(gatekeeper + "/soap/cluster?wsdl", transport=zeep.Transport(session=session)).service

@@ -26,7 +26,7 @@ export async function ssh(id: string, node: string, words: readonly string[], op
 }
 
 /**
- * The OpenSSH command line. ssh gives ProxyCommand to `sh -c exec` after replacing %-tokens, so each word of it is
+ * The OpenSSH command line. ssh gives "exec " + ProxyCommand to a shell after replacing %-tokens, so each word of it is
  * quoted for a shell and its % are doubled; values of -o are quoted for ssh's own reader.
  */
 export function sshWords(options: { id: string; node: string; words: readonly string[]; known: string; key: string; user: string; gatekeeper?: string | undefined }): string[] {
@@ -43,7 +43,7 @@ export function sshWords(options: { id: string; node: string; words: readonly st
     ...set('UpdateHostKeys', 'no'),
     ...set('LogLevel', 'ERROR'),
     ...set('HostKeyAlias', options.node),
-    ...set('ProxyCommand', `${quoteCommand(tunnel).replaceAll('%', '%%')}`),
+    ...set('ProxyCommand', quoteCommand(tunnel).replaceAll('%', '%%')),
     ...['-l', options.user, '--', `${options.node}.${options.id}.gridvc`],
     ...options.words,
   ];

@@ -53,13 +53,15 @@ export async function destroy(options: { readonly file?: string }): Promise<void
   wipe(file, stat.size);
 }
 
-function chooseSource(options: InitOptions, byDefault: () => Credential): Credential {
+/** The certificate and key of --cert and --key (either may hold both), else the default. */
+export function chooseSource<T>(options: Pick<InitOptions, 'cert' | 'key'>, byDefault: () => T): Credential | T {
   if (options.cert === undefined && options.key === undefined) return byDefault();
   const certificate = options.cert ?? options.key ?? '';
   return { kind: 'certificate', certificate, key: options.key ?? certificate, from: 'the command line' };
 }
 
-async function openIssuer(source: Credential, passphraseFromInput: boolean): Promise<Issuer> {
+/** Reads and decrypts a user certificate's key. @throws not-authenticated if it is open to others, expired, or not its own */
+export async function openIssuer(source: Credential, passphraseFromInput: boolean): Promise<Issuer> {
   const certificate = read(source.certificate);
   const key = read(source.key);
   if ((statSync(source.key).mode & 0o077) !== 0) throw new GridError('not-authenticated', `others may read the private key ${source.key}`, { hint: `chmod 400 ${source.key}` });

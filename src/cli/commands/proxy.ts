@@ -63,10 +63,13 @@ export function addProxyCommands(program: Command): void {
     proxy
       .command('delegate')
       .description('give the gatekeeper a proxy of its own, so that clusters may outlive the one you sign in with')
-      .option('--hours <n>', 'how long it lives, at most as long as what you sign in with', whole(1, 24 * 365), 168)
+      .option('--hours <n>', 'how long it lives', whole(1, 24 * 365), 168)
+      .option('--cert <file>', 'user certificate that signs it (default: as for init; without one the proxy signs)')
+      .option('--key <file>', 'its key')
+      .option('--pwstdin', 'read the passphrase from standard input')
       .addOption(jsonOption())
       .addOption(gatekeeperOption())
-      .action(action(async (options: CommonOptions & { hours: number }, _command: Command) => (await import('../delegate.js')).delegate(options))),
-    'X509_USER_PROXY= gridvc proxy delegate --hours 72',
+      .action(action(async (options: CommonOptions & InitOptions, _command: Command) => (await import('../delegate.js')).delegate(options))),
+    'gridvc proxy delegate --hours 72',
   );
 }
