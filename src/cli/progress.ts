@@ -45,7 +45,7 @@ async function followLive(options: Follow): Promise<ClusterView> {
 
 async function followLines(options: Follow): Promise<ClusterView> {
   const { client, id, signal, out } = options;
-  let after = 0;
+  let after = options.until === 'final' ? ((await client.awaitEvents(id, 0, 0, { signal })).at(-1)?.sequence ?? 0) : 0; // its end, not its whole life
   const worthALine = thinned();
   for (;;) {
     const cluster = await client.getCluster(id, { signal });
