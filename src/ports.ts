@@ -116,6 +116,8 @@ export interface MeasuredStage {
 
 /** Makes layers. A failed or interrupted build leaves no mount, process, namespace or half layer. */
 export interface ImageBuilder {
+  /** Digest of all that decides how a base is made; a base of another recipe is not used. */
+  readonly recipe: string;
   base(os: string, options: { signal: AbortSignal; progress: BuildProgress }): Promise<{ layer: BaseImage; stages: readonly MeasuredStage[] }>;
   /** Installs resolution.packages over `base` with real apt and dpkg. `build-failed` names the package and shows the log's tail. */
   delta(resolution: Resolution, base: BaseImage, options: { signal: AbortSignal; progress: BuildProgress }): Promise<BuiltDelta>;

@@ -21,7 +21,7 @@ import type { PartView } from '../src/ports.js';
 import { startPostgres } from '../src/store/embedded.js';
 import { testHome, whyNoGrid } from './support/grid.js';
 import { holdings, settled } from './support/leaks.js';
-import ssh2 from 'ssh2';
+import { makeSshKey } from '../src/pki/ssh-key.js';
 
 const why = whyNoGrid();
 if (why !== undefined) t.test('a head', { skip: why }, async () => {});
@@ -132,7 +132,7 @@ function id(n: number): string {
 
 /** A part as a gatekeeper would ask for it, without an overlay that anyone joins. */
 function part(cluster: string, nodes: number, packages: readonly string[]): PartSpec {
-  const { private: hostKey, public: hostKeyPublic } = ssh2.utils.generateKeyPairSync('ed25519');
+  const { private: hostKey, public: hostKeyPublic } = makeSshKey('test');
   return {
     cluster, owner: '/O=Grid/CN=Alice', memory: 128, disk: 400, vcpus: 1, os: 'bookworm', packages, bundles: [], expires: Date.now() + 600_000, minCount: nodes,
     nodes: Array.from({ length: nodes }, (_, n) => ({ name: `n${n + 1}`, overlayAddress: `10.128.0.${10 + n}`, certificate: 'none', key: 'none', hostKey, hostKeyPublic })),

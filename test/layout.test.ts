@@ -12,7 +12,7 @@ const table: Readonly<Record<string, readonly string[]>> = {
   'src/log.ts': ['npm:pino'],
   'src/proc': ['src/domain', 'src/ports.ts', 'src/log.ts', 'node:'],
   'src/store': ['src/domain', 'src/ports.ts', 'src/log.ts', 'src/proc', 'npm:pg', 'node:'],
-  'src/pki': ['src/domain', 'src/log.ts', 'node:'],
+  'src/pki': ['src/domain', 'src/log.ts', 'npm:ssh2', 'node:'],
   'src/rsl': ['src/domain'],
   'src/soap': ['src/domain', 'src/ports.ts', 'src/log.ts', 'npm:', 'node:'],
   'src/node': ['src/domain', 'src/ports.ts', 'src/log.ts', 'src/proc', 'npm:ssh2', 'node:'],

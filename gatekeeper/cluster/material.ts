@@ -3,9 +3,9 @@
  * name the nodes to each other. Kept in one 0600 file per cluster (store/secrets.ts) until the cluster is destroyed.
  */
 import { setImmediate as breathe } from 'node:timers/promises';
-import ssh2 from 'ssh2';
 import type { NodeSpec, OverlaySpec, PartSpec } from '../../src/domain/node.js';
 import { hubAddress, nodeAddress, netmask, type Block } from '../../src/overlay/addresses.js';
+import { makeSshKey } from '../../src/pki/ssh-key.js';
 import type { Issuer } from '../../src/pki/issue.js';
 import { issueClient, issueHub, overlayName, type OverlayCertificate } from '../hub/credentials.js';
 import type { ClusterRow, NodeRow, PartRow } from './records.js';
@@ -45,11 +45,11 @@ export async function makeMaterial(cluster: ClusterRow, place: { block: Block; p
   const nodes: Material['nodes'][number][] = [];
   for (const { name, address } of place.nodes) {
     const client = await issueClient(overlay.issuer, { owner: cluster.owner, cluster: cluster.id, name, notAfter });
-    const ssh = sshKey(`${name}.${cluster.id}`);
+    const ssh = makeSshKey(`${name}.${cluster.id}`);
     nodes.push({ name, overlayAddress: address, certificate: client.certificate, key: client.key, serial: client.serial, hostKey: ssh.private, hostKeyPublic: ssh.public });
     if (nodes.length % 8 === 0) await breathe(); // other requests get their turn
   }
-  const own = sshKey(`cluster-${cluster.id}`);
+  const own = makeSshKey(`cluster-${cluster.id}`);
   return {
     hub: await issueHub(overlay.issuer, cluster.id, place.hubNotAfter),
     port: place.port,
@@ -103,9 +103,4 @@ export function fullName(node: string, cluster: string): string {
 function hostsText(cluster: string, block: Block, nodes: readonly Pick<NodeSpec, 'name' | 'overlayAddress'>[]): string {
   const entry = (address: string, name: string): string => `${address} ${fullName(name, cluster)} ${name}\n`;
   return `127.0.0.1 localhost\n::1 localhost ip6-localhost\n${entry(hubAddress(block), 'hub')}${nodes.map((node) => entry(node.overlayAddress, node.name)).join('')}`;
-}
-
-function sshKey(comment: string): { private: string; public: string } {
-  const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment });
-  return { private: pair.private, public: pair.public.trim() };
 }

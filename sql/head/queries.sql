@@ -80,13 +80,13 @@ insert into package_timings (cluster, package, version, phase, seconds, bytes, f
 select $1, * from unnest($2::text[], $3::text[], $4::text[], $5::float8[], $6::bigint[], $7::int[])
 
 -- :putLayer
-insert into layers (digest, kind, os, bytes) values ($1, $2, $3, $4) on conflict (digest) do nothing
+insert into layers (digest, kind, os, bytes, recipe) values ($1, $2, $3, $4, $5) on conflict (digest) do nothing
 
 -- :dropLayer
 delete from layers where digest = $1
 
 -- :newestBase
-select digest, kind, os, bytes from layers where kind = 'base' and os = $1 order by built desc limit 1
+select digest, kind, os, bytes from layers where kind = 'base' and os = $1 and recipe = $2 order by built desc limit 1
 
 -- :layersByDigest
 select digest, kind, os, bytes from layers where digest = any($1)

@@ -1,9 +1,9 @@
 /** The user's own ssh key for nodes, made once in the user's gridvc directory (0600), and that directory's known hosts. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import ssh2 from 'ssh2';
 import { GridError } from '../domain/error.js';
 import { isName } from '../domain/names.js';
+import { makeSshKey } from '../pki/ssh-key.js';
 import { writeWhole } from './files.js';
 import { thisEnvironment, userDirectory } from './settings.js';
 
@@ -19,7 +19,7 @@ export interface UserKey {
 export function userKey(directory = userDirectory(thisEnvironment())): UserKey {
   const file = join(directory, 'id_ed25519');
   if (!existsSync(file) || !existsSync(`${file}.pub`)) {
-    const made = ssh2.utils.generateKeyPairSync('ed25519', { comment: 'gridvc' });
+    const made = makeSshKey('gridvc');
     writeWhole(`${file}.pub`, `${made.public}\n`, 0o644);
     writeWhole(file, made.private);
   }

@@ -41,7 +41,7 @@ export class ImageStock {
     if (layer !== undefined) return { layer, stages: [] };
     return this.bases.join(`the base image of ${os}`, signal, async (buildSignal) => {
       const built = await this.builder.base(os, { signal: buildSignal, progress });
-      await this.db.rows('putLayer', built.layer.digest, 'base', os, built.layer.bytes);
+      await this.db.rows('putLayer', built.layer.digest, 'base', os, built.layer.bytes, this.builder.recipe);
       return built;
     });
   }
@@ -58,7 +58,7 @@ export class ImageStock {
   }
 
   async readyBase(os: string): Promise<BaseImage | undefined> {
-    const row = await this.db.row<LayerRow>('newestBase', os);
+    const row = await this.db.row<LayerRow>('newestBase', os, this.builder.recipe);
     if (row === undefined) return undefined;
     if (await this.builder.has(row.digest)) return { digest: row.digest, kind: 'base', os, bytes: row.bytes };
     await this.db.rows('dropLayer', row.digest);
@@ -95,7 +95,7 @@ export class ImageStock {
       const built = await this.builder.delta(resolution, base, { signal: buildSignal, progress });
       const layers: Layer[] = [{ digest: base.digest, kind: 'base', bytes: base.bytes }, built.layer];
       await this.db.transaction(async (tx) => {
-        await tx.rows('putLayer', built.layer.digest, 'delta', resolution.os, built.layer.bytes);
+        await tx.rows('putLayer', built.layer.digest, 'delta', resolution.os, built.layer.bytes, '');
         await tx.rows('putImage', resolution.key, resolution.os, layers.map((layer) => layer.digest), JSON.stringify(resolution.packages));
       });
       return { layers, stages: built.stages, packages: built.packages };

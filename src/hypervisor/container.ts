@@ -52,12 +52,12 @@ export class ContainerDriver implements HypervisorDriver, ConsoleReader {
     const id = containerId(node.id);
     return this.inOrder(id, async () => {
       const { home, network } = this.options;
-      const config = Buffer.from(JSON.stringify(containerConfig(node, { id, root: `${home}/nodes/${id}/root`, netns: `gvn-${id}` })));
+      const config = JSON.stringify(containerConfig(node, { id, root: `${home}/nodes/${id}/root`, netns: `gvn-${id}` }));
       const context = await contextTar(node.context);
       const { address, gateway } = checkNetwork(node);
       const layers = node.layers.map((digest) => checkName('digest', digest));
-      const words = [id, String(config.length), String(Math.trunc(node.disk)), address, gateway, network.bridge, ...layers];
-      this.refuseFailure(`node ${id} could not be defined`, await this.call('define', words, Buffer.concat([config, context])));
+      const words = [id, config, String(Math.trunc(node.disk)), address, gateway, network.bridge, macOf(address), ...layers];
+      this.refuseFailure(`node ${id} could not be defined`, await this.call('define', words, context));
     });
   }
 
@@ -132,6 +132,15 @@ function checkNetwork(node: NodeDefinition): { address: string; gateway: string 
   if (!new RegExp(`^${quad}/\\d{1,2}$`).test(address)) throw new GridError('bad-request', `node ${node.id.node}: ${address} is not an address with prefix length`);
   if (!new RegExp(`^${quad}$`).test(gateway)) throw new GridError('bad-request', `node ${node.id.node}: gateway ${gateway} is not an address`);
   return { address, gateway };
+}
+
+/**
+ * A node's MAC address follows from its address. An address that is used again so has the same one: the site's
+ * router need not first find out, in up to eight seconds, that its neighbour table is stale.
+ */
+function macOf(address: string): string {
+  const bytes = address.split('/', 1)[0]?.split('.').map((part) => Number(part).toString(16).padStart(2, '0')) ?? [];
+  return ['02', '67', ...bytes].join(':');
 }
 
 /** Paths are made relative: the archive is unpacked inside the node's root. */

@@ -3,6 +3,7 @@
  * Rules: all work in a staging directory and a jail (jail.ts); a layer appears by rename, whole; no
  * daemon is started; a failed or interrupted build leaves nothing.
  */
+import { createHash } from 'node:crypto';
 import { link, copyFile, mkdir, readFile, readdir, stat, writeFile, chmod } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -26,6 +27,8 @@ interface BuildOptions {
 }
 
 export class DebianBuilder implements ImageBuilder {
+  readonly recipe = createHash('sha256').update(JSON.stringify([baseScript, basePackages, initFiles])).digest('hex');
+
   constructor(
     private readonly store: LayerStore,
     private readonly catalogue: AptCatalogue,

@@ -20,11 +20,16 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 cd /
 umask 022
-mkdir -p /run/sshd /run/lock /run/user /run/gridvc /var/log
-chmod 1777 /run/lock
+mkdir -p /run/sshd /run/user /run/gridvc # /run/lock comes with the mounts
 : > /run/utmp
 [ -e /var/run ] || ln -s /run /var/run
-[ -s /etc/machine-id ] || tr -d - < /proc/sys/kernel/random/uuid > /etc/machine-id 2>/dev/null
+if [ ! -s /etc/machine-id ]; then
+  read -r id < /proc/sys/kernel/random/uuid
+  IFS=-
+  set -- $id
+  printf '%s\\n' "$1$2$3$4$5" > /etc/machine-id
+  unset IFS
+fi
 /usr/lib/gridvc/services > /var/log/gridvc-services.log 2>&1 < /dev/null &
 exec runsvdir -P /etc/gridvc/sv
 `;
@@ -57,7 +62,6 @@ echo done
 `;
 
 const sshd = `#!/bin/sh
-mkdir -p /run/sshd
 exec 2>&1
 exec /usr/sbin/sshd -D -e
 `;
