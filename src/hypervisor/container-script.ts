@@ -6,7 +6,7 @@
  *
  * Under the host's home:  layers/<digest>.sqfs        mnt/<digest>  mnt/<digest>.users/<id>
  *   nodes/<id>/disk.img (sparse ext4, the disk limit)  rw (its mount: upper, work, console.log)
- *   root (overlay: the node's root)  config.json settings defined pid   templates/<MiB>.ext4  runc/
+ *   root (overlay: the node's root)  config.json settings defined pid   templates/overlay-<MiB>.ext4  runc/
  * Every step finds out what is there already, so each verb may be repeated after a crash.
  */
 export const containerScript = `#!/bin/sh
@@ -59,14 +59,14 @@ leave_layers() (
 
 # MiB: a file system of this size with the two directories of an overlay, made once
 template() {
-  template=$home/templates/$1.ext4
+  template=$home/templates/overlay-$1.ext4
   [ -f "$template" ] && return
-  mkdir -p "$template.d/upper" "$template.d/work"
+  mkdir -p "$template.$$.d/upper" "$template.$$.d/work"
   # No journal: a node's disk does not outlive its host's crash, and half the writes are saved.
   truncate -s "$1M" "$template.$$"
-  mkfs.ext4 -q -F -m 0 -d "$template.d" -O ^has_journal -E lazy_itable_init=1,nodiscard "$template.$$" || fail 3 "mkfs.ext4 failed for $template"
+  mkfs.ext4 -q -F -m 0 -d "$template.$$.d" -O ^has_journal -E lazy_itable_init=1,nodiscard "$template.$$" || fail 3 "mkfs.ext4 failed for $template"
   mv -f "$template.$$" "$template"
-  rm -rf "$template.d"
+  rm -rf "$template.$$.d"
 }
 
 # id: reads settings into variables
@@ -125,7 +125,7 @@ define)
   lower=$*
   printf '%s\\n' "$address" "$gateway" "$bridge" "$mac" "$lower" > "$dir/settings"
   template "$disk"
-  cp --sparse=always "$home/templates/$disk.ext4" "$dir/disk.img"
+  cp --sparse=always "$home/templates/overlay-$disk.ext4" "$dir/disk.img"
   mount_root "$id"
   printf '%s' "$config" > "$dir/config.json"
   # Inside the root: a link of some package must not lead us out to the host's files.
@@ -146,9 +146,10 @@ start)
   link_of "$id"
   if ! filled "$dir/root"; then mount_root "$id"; fi
   if [ -e "/run/netns/gvn-$id" ]; then drop_network "$id"; fi
+  # fe: a bridge without an address of its own takes its lowest port's; were it a node's, it would change as nodes come and go
   ip -batch - << END || fail 3 "network of node $id could not be made on bridge $bridge"
 netns add gvn-$id
-link add $link type veth peer name eth0 address $mac netns gvn-$id
+link add $link address fe\${mac#02} type veth peer name eth0 address $mac netns gvn-$id
 link set dev $link master $bridge up
 link set dev $link type bridge_slave isolated on
 END

@@ -7,9 +7,10 @@ import { GridError } from '../../domain/error.js';
 import { checkName } from '../../domain/names.js';
 
 /** RFC 2544 benchmark range: no real network of the machine uses it. */
-export const wan = { bridge: 'gridvc-wan', address: '198.18.0.1', prefix: 24 } as const;
+/** Bridges have addresses of their own: else they would take a port's, and change it as nodes come and go. */
+export const wan = { bridge: 'gridvc-wan', bridgeAddress: '02:67:c6:12:00:01', address: '198.18.0.1', prefix: 24 } as const;
 /** Both sites use the same private range: proof that only the overlay joins them. */
-export const lan = { bridge: 'gvbr0', subnet: '192.168.77.0/24', gateway: '192.168.77.1', prefix: 24, first: '192.168.77.10', last: '192.168.77.250', uplink: 'wan0' } as const;
+export const lan = { bridge: 'gvbr0', bridgeAddress: '02:67:c0:a8:4d:01', subnet: '192.168.77.0/24', gateway: '192.168.77.1', prefix: 24, first: '192.168.77.10', last: '192.168.77.250', uplink: 'wan0' } as const;
 export const hubPorts = { first: 21000, last: 21999 } as const;
 export const overlayPool = { pool: '10.128.0.0/10', prefix: 20 } as const;
 const gatekeeperPort = 8443;

@@ -15,7 +15,7 @@ import { lan, wan, type GridLayout, type SiteLayout } from './layout.js';
 /** Makes what is missing; each thing newly made is registered in `undo`. */
 export async function raiseNetworks(layout: GridLayout, undo: Releases): Promise<void> {
   if (!(await exists(['ip', 'link', 'show', 'dev', wan.bridge]))) {
-    await must(['ip', 'link', 'add', wan.bridge, 'type', 'bridge']);
+    await must(['ip', 'link', 'add', wan.bridge, 'address', wan.bridgeAddress, 'type', 'bridge']);
     undo.add(() => dropLink(wan.bridge));
   }
   await must(['ip', 'addr', 'replace', `${wan.address}/${wan.prefix}`, 'dev', wan.bridge]);
@@ -53,7 +53,7 @@ async function raiseSite(site: SiteLayout, undo: Releases): Promise<void> {
     undo.add(() => dropLink(site.link));
   }
   await must(['ip', 'link', 'set', site.link, 'master', wan.bridge, 'up']);
-  if (!(await exists([...inside, 'link', 'show', 'dev', lan.bridge]))) await must([...inside, 'link', 'add', lan.bridge, 'type', 'bridge']);
+  if (!(await exists([...inside, 'link', 'show', 'dev', lan.bridge]))) await must([...inside, 'link', 'add', lan.bridge, 'address', lan.bridgeAddress, 'type', 'bridge']);
   await must([...inside, 'addr', 'replace', `${lan.gateway}/${lan.prefix}`, 'dev', lan.bridge]);
   await must([...inside, 'addr', 'replace', `${site.address}/${wan.prefix}`, 'dev', lan.uplink]);
   for (const link of ['lo', lan.bridge, lan.uplink]) await must([...inside, 'link', 'set', link, 'up']);
