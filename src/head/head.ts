@@ -13,6 +13,7 @@ import type { SitePlan } from '../domain/plan.js';
 import type { EventView, SiteSnapshot } from '../domain/views.js';
 import type { HeadService, MeasuredStage, PartRequest, PartView } from '../ports.js';
 import { openBundles, type HeadParts } from './bring-up.js';
+import { withDeadline } from './deadline.js';
 import type { Tasks } from './tasks.js';
 
 const planSeconds = 240; // a base image that is still being made may be waited for
@@ -23,6 +24,7 @@ export class Head implements HeadService {
     private readonly head: HeadParts,
     private readonly tasks: Tasks,
     private readonly releases: readonly string[],
+    private readonly stopping: AbortSignal,
   ) {}
 
   async snapshot(): Promise<SiteSnapshot> {
@@ -30,8 +32,11 @@ export class Head implements HeadService {
   }
 
   async plan(request: PartRequest, nodes: number): Promise<SitePlan> {
+    return withDeadline(planSeconds, this.stopping, (signal) => this.planUntil(signal, request, nodes));
+  }
+
+  private async planUntil(signal: AbortSignal, request: PartRequest, nodes: number): Promise<SitePlan> {
     const { stock, hosts, db, site, bundles } = this.head;
-    const signal = AbortSignal.timeout(planSeconds * 1000);
     const asked = openBundles(bundles, request);
     const baseReady = (await stock.readyBase(request.os)) !== undefined;
     const base = (await stock.base(request.os, signal)).layer;

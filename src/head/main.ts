@@ -58,7 +58,9 @@ async function main(): Promise<void> {
 /** Starts everything; returns what stops it again, in reverse order. */
 async function start(config: HeadConfig, log: Log): Promise<() => Promise<void>> {
   const releases: (() => Promise<void>)[] = [];
+  const stopping = new AbortController();
   const closeAll = async (): Promise<void> => {
+    stopping.abort();
     for (const release of releases.reverse()) await release().catch((error: unknown) => log.warn({ err: error }, 'while stopping'));
   };
   try {
@@ -95,11 +97,11 @@ async function start(config: HeadConfig, log: Log): Promise<() => Promise<void>>
         return verdict.identity.subject;
       },
       gatekeeper: config.gatekeeper,
-      service: new Head(made, tasks, config.releases),
+      service: new Head(made, tasks, config.releases, stopping.signal),
       log,
     });
     releases.push(() => server.close());
-    makeBases(config, stock, log, releases);
+    releases.push(makeBases(config, stock, log, stopping.signal));
     return closeAll;
   } catch (error) {
     await closeAll();
@@ -113,24 +115,19 @@ async function privateDatabase(config: HeadConfig, log: Log, releases: (() => Pr
   return server.url(`head_${config.site.replaceAll('-', '_')}`);
 }
 
-/** A site that was just installed makes its base images now, not when the first user waits. */
-function makeBases(config: HeadConfig, stock: ImageStock, log: Log, releases: (() => Promise<void>)[]): void {
-  const stop = new AbortController();
-  const made = config.releases.map((os) =>
-    stock
-      .base(os, stop.signal)
-      .then(async ({ stages }) => {
-        if (stages.length > 0) log.info({ os, seconds: stages[0]?.seconds }, 'base image made');
-        await stock.resolve(os, (await stock.base(os, stop.signal)).layer, [], stop.signal); // warms apt's caches
-      })
-      .catch((error: unknown) => {
-        if (!stop.signal.aborted) log.error({ os, err: error }, 'the base image could not be made; the first request tries again');
-      }),
-  );
-  releases.push(async () => {
-    stop.abort();
-    await Promise.all(made);
+/** A site that was just installed makes its base images now, not when the first user waits. @returns what waits for the end of that */
+function makeBases(config: HeadConfig, stock: ImageStock, log: Log, signal: AbortSignal): () => Promise<void> {
+  const made = config.releases.map(async (os) => {
+    try {
+      const { layer, stages } = await stock.base(os, signal);
+      if (stages.length > 0) log.info({ os, seconds: stages[0]?.seconds }, 'base image made');
+      await stock.checkNames(os, ['base-files']); // reads the package names
+      for (const packages of Object.values(config.bundles)) if (!signal.aborted) await stock.resolve(os, layer, packages, signal); // remembered
+    } catch (error) {
+      if (!signal.aborted) log.error({ os, err: error }, 'the base image could not be made; the first request tries again');
+    }
   });
+  return () => Promise.all(made).then(() => {});
 }
 
 /** The closed map from configuration to implementations. */
