@@ -5,14 +5,14 @@
  */
 import { checkCritical, checkDates } from './certificate-checks.js';
 import { keyUsageBits, readCertificate, type Certificate } from './certificate.js';
-import { checkKey, checkSignatureAlgorithm } from './crypto-floor.js';
+import { checkKey, checkKeyIsOne, checkSignatureAlgorithm } from './crypto-floor.js';
 import { DerError, sameBytes } from './der.js';
 import { readGeneralNames } from './general-names.js';
 import { findAuthorities } from './path.js';
 import { checkProxies, isLegacyProxy } from './proxy-rules.js';
 import * as oids from './oids.js';
 import { Refused, type Refusal } from './refusal.js';
-import { isSignedBy } from './signature.js';
+import { isIssuedBy } from './signature.js';
 import type { Trust } from './trust.js';
 import { readFqans } from './voms.js';
 
@@ -125,15 +125,15 @@ function issuerAmong(proxy: Certificate, certificates: readonly Certificate[], u
   }
   if (others.length === 0) return first;
   for (const each of candidates) checkKey(each); // before it is used: an absurd key makes verifying slow
-  return candidates.find((each) => isSignedBy(proxy, each)) ?? first;
+  return candidates.find((each) => isIssuedBy(proxy, each)) ?? first;
 }
 
 function checkProxySignatures(proxies: readonly Certificate[], endEntity: Certificate): void {
   for (const [index, proxy] of proxies.entries()) {
     const issuer = proxies[index + 1] ?? endEntity;
-    if (!isSignedBy(proxy, issuer)) throw new Refused('bad-signature', proxy.subject, `it is not signed by the key of ${proxy.issuer}`);
+    if (!isIssuedBy(proxy, issuer)) throw new Refused('bad-signature', proxy.subject, `it is not signed by the key of ${proxy.issuer}`);
   }
-  void (proxies[0] ?? endEntity).publicKey; // a leaf whose key is no key is malformed
+  checkKeyIsOne(proxies[0] ?? endEntity); // the keys above it were used just now
 }
 
 // ---------------------------------------------------------------- proxies and the end entity

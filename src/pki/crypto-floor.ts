@@ -1,5 +1,7 @@
 /** Which keys and signatures are strong enough. Node's verify() would accept MD5 and RSA-512. */
+import { ECDH } from 'node:crypto';
 import type { Certificate } from './certificate.js';
+import { DerError } from './der.js';
 import * as oids from './oids.js';
 import { Refused } from './refusal.js';
 
@@ -36,6 +38,18 @@ export function checkKey(certificate: Certificate): void {
     if (key.curve === undefined) refuse('EC key with explicit curve parameters instead of a named curve');
     else if (!Object.hasOwn(curves, key.curve)) refuse(`EC key on the curve ${key.curve}; allowed: ${Object.values(curves).join(', ')}`);
   } else if (key.kind === 'unknown') refuse(`key of a kind that is not accepted (${key.oid}); allowed: RSA, EC, Ed25519, Ed448`);
+}
+
+/** Whether the bytes are a key: a point on its curve (20 us), or what OpenSSL can open (100 us). DerError if not. */
+export function checkKeyIsOne(certificate: Certificate): void {
+  const { keyShape: key } = certificate;
+  const curve = key.kind === 'ec' ? curves[key.curve ?? ''] : undefined;
+  if (key.kind !== 'ec' || curve === undefined) return void certificate.publicKey;
+  try {
+    ECDH.convertKey(key.point, curve);
+  } catch {
+    throw new DerError('a public key that is no point on its curve');
+  }
 }
 
 /** SHA-2 signatures; SHA-1 by a setting; MD5 never. */

@@ -3,7 +3,7 @@ import { DerError, DerReader, readBits, readInteger, readOid, readOne, sameBytes
 
 export type KeyShape =
   | { readonly kind: 'rsa'; readonly bits: number; readonly exponent: bigint; readonly pkcs1: Uint8Array }
-  | { readonly kind: 'ec'; readonly curve: string | undefined } // undefined: the curve is spelled out instead of named
+  | { readonly kind: 'ec'; readonly curve: string | undefined; readonly point: Uint8Array } // undefined: the curve is spelled out instead of named
   | { readonly kind: 'rsa-pss' | 'ed25519' | 'ed448' }
   | { readonly kind: 'unknown'; readonly oid: string };
 
@@ -22,7 +22,7 @@ export function readKeyShape(spki: Der): KeyShape {
   const type = readOid(algorithm.next());
   const parameters = algorithm.done ? undefined : algorithm.next();
   algorithm.end();
-  if (type === ec) return { kind: 'ec', curve: parameters?.tag === tags.oid ? readOid(parameters) : undefined };
+  if (type === ec) return { kind: 'ec', curve: parameters?.tag === tags.oid ? readOid(parameters) : undefined, point: bytes };
   if (type !== rsa) return Object.hasOwn(others, type) ? { kind: others[type] as 'ed25519' } : { kind: 'unknown', oid: type };
   if (parameters && !sameBytes(parameters.raw, none)) throw new DerError('an RSA key with parameters');
   const numbers = new DerReader(readOne(bytes, tags.sequence).body);

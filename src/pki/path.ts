@@ -17,6 +17,8 @@ import type { Authority, Trust } from './trust.js';
 const mostSteps = 256;
 /** Whole paths whose signatures are checked. */
 const mostPaths = 16;
+/** 20, and the zero byte in front of a number whose highest bit is set. */
+const longestSerial = 21;
 
 interface Failure {
   readonly error: Refused;
@@ -130,10 +132,12 @@ function checkLink(authority: Authority, below: Certificate, path: readonly Auth
   const refuse = (check: string): never => {
     throw new Refused('not-an-authority', certificate.subject, check, options);
   };
-  if (path.length > trust.settings.depth) throw new Refused('too-many', certificate.subject, `more than ${trust.settings.depth} authorities between the end entity and the anchor`);
+  const intermediates = path.filter((each) => !each.certificate.selfIssued).length;
+  if (intermediates > trust.settings.depth) throw new Refused('too-many', certificate.subject, `more than ${trust.settings.depth} authorities between the end entity and the anchor`);
   if (!certificate.authority) refuse('it signed another certificate but is no authority (basicConstraints cA)');
   if (certificate.keyUsage && !certificate.keyUsage.includes(keyUsageBits.keyCertSign)) refuse('its key usage does not allow it to sign certificates');
-  const intermediates = path.filter((each) => !each.certificate.selfIssued).length;
+  if (certificate.subjectRdns.length === 0) refuse('it has no name');
+  if (below.serial.length > 2 * longestSerial) throw new Refused('malformed', below.subject, `its serial number has more than ${longestSerial} bytes (RFC 5280, 4.1.2.2)`);
   if (certificate.pathLength !== undefined && intermediates > certificate.pathLength) refuse(`${intermediates} authorities stand under it; its path length allows ${certificate.pathLength}`);
   checkDates(certificate, now);
   checkCritical(certificate);

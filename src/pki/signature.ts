@@ -52,8 +52,8 @@ const remembered = new Set<string>();
 const most = 4096;
 
 /**
- * As isSignedBy, for issuers that are authorities: a good signature is remembered by both fingerprints, so a
- * user who comes again costs one signature less, and authorities none.
+ * As isSignedBy; a good signature is remembered by both fingerprints. Authorities cost nothing then, and a proxy
+ * that comes again on its next connection only the reading.
  */
 export function isIssuedBy(certificate: Certificate, issuer: Certificate): boolean {
   const edge = certificate.fingerprint + issuer.fingerprint;
