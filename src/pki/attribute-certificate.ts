@@ -10,8 +10,8 @@ export interface AttributeCertificate {
   readonly content: Uint8Array;
   readonly signature: SignatureAlgorithm;
   readonly signatureValue: Uint8Array;
-  /** Whom it speaks of: issuer (canonical name, hex) and serial of an end entity. */
-  readonly holder: { readonly issuerKey: string; readonly serial: string };
+  /** Whom it speaks of: a name (canonical, hex) and the serial of an end entity. */
+  readonly holder: { readonly nameKey: string; readonly serial: string };
   /** Canonical name of the VOMS server, hex. */
   readonly issuerKey: string;
   /** Unix ms. */
@@ -66,9 +66,9 @@ function readHolder(value: Der): AttributeCertificate['holder'] {
   const base = reader.optional(context(0));
   if (!base) throw new DerError('the holder is not named by issuer and serial');
   const inner = new DerReader(base.body);
-  const issuerKey = readNames(inner.next(tags.sequence));
+  const nameKey = readNames(inner.next(tags.sequence));
   const serial = Buffer.from(readInteger(inner.next())).toString('hex');
-  return { issuerKey, serial };
+  return { nameKey, serial };
 }
 
 /** v2Form [0] with a directory name, as VOMS and RFC 5755 have it; or the older v1Form. */

@@ -51,7 +51,9 @@ function disbelieving<T>(warnings: string[], work: () => T): T | undefined {
 function verified(der: Der, endEntity: Certificate, trust: Trust, voms: VomsTrust, now: number): readonly string[] {
   const attributes = readAttributeCertificate(der);
   const { holder, vo, fqans } = attributes;
-  if (holder.serial !== endEntity.serial || holder.issuerKey !== endEntity.issuerKey) throw new Disbelief(`it (VO ${vo}) was issued for another certificate than that of ${endEntity.subject}`);
+  // RFC 5755 names the holder's issuer; VOMS servers write the holder's own name there, and VOMS takes both
+  const isHolder = holder.serial === endEntity.serial && [endEntity.issuerKey, endEntity.subjectKey].includes(holder.nameKey);
+  if (!isHolder) throw new Disbelief(`it (VO ${vo}) was issued for another certificate than that of ${endEntity.subject}`);
   if (now >= attributes.notAfter + 1000) throw new Disbelief(`it (VO ${vo}) expired at ${new Date(attributes.notAfter).toISOString()}`);
   if (attributes.notBefore > now + allowedSkew) throw new Disbelief(`it (VO ${vo}) is valid from ${new Date(attributes.notBefore).toISOString()}`);
   for (const [type, { critical }] of attributes.extensions) {
