@@ -2,7 +2,7 @@
  * GeneralNames (RFC 5280, 4.2.1.6), read strictly: a DNS name that is none, an address of five bytes or a
  * mailbox without a host is refused, since name constraints could not be applied to it.
  */
-import { readName, type Attribute } from './dn.js';
+import { canonicalName } from './dn.js';
 import { context, DerError, readChildren, readOne, tags, type Der } from './der.js';
 
 export type NameForm = 'dns' | 'email' | 'uri' | 'ip' | 'directory' | 'other';
@@ -10,7 +10,7 @@ export type NameForm = 'dns' | 'email' | 'uri' | 'ip' | 'directory' | 'other';
 export type GeneralName =
   | { readonly form: 'dns' | 'email' | 'uri'; readonly text: string }
   | { readonly form: 'ip'; readonly bytes: Uint8Array }
-  | { readonly form: 'directory'; readonly rdns: readonly (readonly Attribute[])[] }
+  | { readonly form: 'directory'; /** canonicalName */ readonly canonical: Uint8Array }
   | { readonly form: 'other'; readonly tag: number };
 
 const mostNames = 1024;
@@ -35,7 +35,7 @@ export function readGeneralName(value: Der): GeneralName {
     case context(7, false):
       return { form: 'ip', bytes: value.body };
     case context(4):
-      return { form: 'directory', rdns: readName(readOne(value.body, tags.sequence)) };
+      return { form: 'directory', canonical: canonicalName(readOne(value.body, tags.sequence).raw) };
     case context(0):
     case context(3):
     case context(5):

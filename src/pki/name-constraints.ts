@@ -61,7 +61,7 @@ function namesOf(certificate: Certificate): GeneralName[] {
   const { subjectRdns } = certificate;
   const alternative = certificate.extensions.get(oids.subjectAltName);
   const mails = subjectRdns.flat().filter(({ type }) => type === emailAddress).map(({ value }): GeneralName => ({ form: 'email', text: Buffer.from(value).toString('latin1') }));
-  return [...(subjectRdns.length > 0 ? [{ form: 'directory', rdns: subjectRdns } as const] : []), ...mails, ...(alternative ? readGeneralNames(alternative.value) : [])];
+  return [...(subjectRdns.length > 0 ? [{ form: 'directory', canonical: canonicalRdns(subjectRdns) } as const] : []), ...mails, ...(alternative ? readGeneralNames(alternative.value) : [])];
 }
 
 function isWithin(name: GeneralName, base: GeneralName): boolean {
@@ -69,7 +69,7 @@ function isWithin(name: GeneralName, base: GeneralName): boolean {
   if (name.form === 'email' && base.form === 'email') return mailWithin(name.text, base.text);
   if (name.form === 'uri' && base.form === 'uri') return hostWithin(hostOfUri(name.text), base.text.toLowerCase());
   if (name.form === 'ip' && base.form === 'ip') return addressWithin(name.bytes, base.bytes);
-  if (name.form === 'directory' && base.form === 'directory') return startsWith(canonicalRdns(name.rdns), canonicalRdns(base.rdns));
+  if (name.form === 'directory' && base.form === 'directory') return startsWith(name.canonical, base.canonical);
   return false;
 }
 
