@@ -1,7 +1,9 @@
 /** The validator against the outside world: x509-limbo, OpenSSL on mutated chains, credentials of real grid tools, the command line. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pino from 'pino';
@@ -207,7 +209,7 @@ t.test('VOMS: proxies of voms-proxy-fake', { skip: noTool('voms-proxy-fake') }, 
   writeFileSync(lsc, `# two\n/O=Grid/CN=else\n/O=Grid/CN=Tools CA\n------ NEXT CHAIN ------\n${right}`);
   t.equal(identityOf(chain)?.fqans.length, 3, 'the second chain of the file');
   writeFileSync(lsc, right);
-  t.match(identityOf(fake('aimed', ['-target', 'host.example.org'])), { fqans: [], warnings: [/aimed/] });
+  t.match(identityOf(fake('aimed', ['-target', 'localhost'])), { fqans: [], warnings: [/aimed/] });
   t.match(identityOf(fake('foreign', [], 'user', ['/gridvo', '/othervo/Role=admin'])), { fqans: [], warnings: [/\/othervo\/Role=admin is not of its VO/] });
   t.match(identityOf(fake('short', ['-vomslife', '1']), new Date(Date.now() + 2 * 3_600_000)), { fqans: [], warnings: [/expired/] }, 'the attributes end before the proxy');
   const transplanted = readCertificate(fake('bob', [], 'other')[0] as Uint8Array).extensions.get(oids.vomsAttributeCertificates)?.value ?? new Uint8Array();
@@ -237,7 +239,30 @@ t.test('VOMS: proxies of voms-proxy-fake', { skip: noTool('voms-proxy-fake') }, 
   t.same(validateChain(chain, TrustDirectory.open(trustDir, silent).current(), new Date()).ok, true, 'no vomsdir');
 });
 
-t.test('myproxy: a credential that went through its server', { skip: noTool('myproxy-logon') || noTool('myproxy-init') || noTool('myproxy-server') || 'myproxy-server wants a host of its own' }, async () => undefined);
+t.test('myproxy: a credential that went through its server', { skip: noTool('myproxy-logon') || noTool('/usr/sbin/myproxy-server') }, async (t) => {
+  const { trustDir, file, env } = await toolWorld(join(home, 'myproxy'));
+  mkdirSync(file('store'), { mode: 0o700 });
+  writeFileSync(file('config'), ['accepted_credentials', 'authorized_retrievers', 'default_retrievers'].map((word) => `${word} "*"\n`).join(''));
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const port = String((probe.address() as AddressInfo).port);
+  await new Promise((closed) => probe.close(closed));
+  /** In its debugging mode the server takes one connection and ends. */
+  const served = async (program: string, words: readonly string[], own: NodeJS.ProcessEnv): Promise<void> => {
+    const server = spawn('/usr/sbin/myproxy-server', ['-d', '-c', file('config'), '-p', port, '-s', file('store'), '-l', 'localhost'], { env: { ...env, X509_USER_CERT: file('hostcert.pem'), X509_USER_KEY: file('hostkey.pem') }, stdio: ['ignore', 'ignore', 'pipe'] });
+    t.teardown(() => server.kill('SIGKILL'));
+    const ended = once(server, 'close');
+    for await (const text of server.stderr.setEncoding('utf8').iterator({ destroyOnReturn: false })) if (String(text).includes('Starting myproxy-server')) break;
+    server.stderr.resume();
+    const ran = spawnSync(program, ['-s', 'localhost', '-p', port, '-l', 'alice', '-S', ...words], { env: { ...env, MYPROXY_SERVER_DN: '/O=Grid/CN=voms.example.org', ...own }, input: 'a long passphrase\n', encoding: 'utf8', timeout: 20_000 });
+    t.equal(ran.status, 0, ran.stderr);
+    await ended;
+  };
+  await served('myproxy-init', ['-c', '10'], { X509_USER_CERT: file('usercert.pem'), X509_USER_KEY: file('userkey.pem') });
+  await served('myproxy-logon', ['-o', file('proxy'), '-t', '2'], {});
+  const chain = certificatesOf(readFileSync(file('proxy'), 'latin1'));
+  t.match(validateChain(chain, TrustDirectory.open(trustDir, silent).current(), new Date()), { ok: true, identity: { subject: '/O=Grid/CN=Alice', limited: false } }, `${chain.length} certificates`);
+});
 
 // ---------------------------------------------------------------- the command
 

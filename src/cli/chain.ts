@@ -123,13 +123,14 @@ class Judge {
   judge({ chain, trust, vomsdir, at }: Question): Answer {
     try {
       const directory = this.#directory(trust, vomsdir);
-      const result = validateChain(certificatesOf(chain), directory.refresh(), at ?? new Date());
+      const trusted = directory.refresh();
       const broken = this.#news(directory.problems());
+      const result = validateChain(read(chain), trusted, at ?? new Date());
       if (!result.ok) return { verdict: { ...refused(result.refusal.code, result.refusal.check), certificate: result.refusal.certificate || null, file: result.refusal.file ?? null }, warnings: broken };
       const { subject, limited, independent, notAfter, fqans, warnings } = result.identity;
       return { verdict: { valid: true, subject, limited, independent, notAfter: notAfter.toISOString(), fqans, reason: null, certificate: null, file: null }, warnings: [...warnings, ...broken] };
     } catch (error) {
-      return { verdict: error instanceof DerError ? refused('malformed', error.message) : refused('internal', `the validator failed: ${String(error)}`), warnings: [] };
+      return { verdict: refused('internal', `the validator failed: ${String(error)}`), warnings: [] };
     }
   }
 
@@ -153,6 +154,16 @@ class Judge {
     const opened = TrustDirectory.open(resolve(trust), silent, { crl: this.#requireCrl ? 'require' : 'if-present', vomsdir: vomsdir === undefined ? undefined : resolve(vomsdir) });
     this.#open.set(key, opened);
     return opened;
+  }
+}
+
+/** What is no PEM is given to the validator as it is, to be refused as malformed. */
+function read(chain: string): Uint8Array[] {
+  try {
+    return certificatesOf(chain);
+  } catch (error) {
+    if (error instanceof DerError) return [Buffer.from(chain.slice(0, 100))];
+    throw error;
   }
 }
 
