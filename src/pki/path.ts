@@ -22,8 +22,8 @@ const longestSerial = 21;
 
 interface Failure {
   readonly error: Refused;
-  readonly below: Certificate;
-  readonly candidate: Certificate;
+  /** From the end entity up to the candidate that was refused. */
+  readonly path: readonly Certificate[];
 }
 
 interface Search {
@@ -50,12 +50,13 @@ export function findAuthorities(endEntity: Certificate, sent: readonly Certifica
 function climb(search: Search, below: Certificate, path: readonly Authority[]): readonly Authority[] | undefined {
   const candidates = candidatesFor(search, below, path);
   if (candidates.length === 0) {
-    fail(search, new Refused('unknown-authority', below.subject, `its issuer ${below.issuer} is not in the trust directory`, { file: search.trust.directory, hint: 'use a certificate of an authority that this grid trusts, or ask its administrator to add the authority' }), below, below);
+    const hint = 'use a certificate of an authority that this grid trusts, or ask its administrator to add the authority';
+    fail(search, new Refused('unknown-authority', below.subject, `its issuer ${below.issuer} is not in the trust directory`, { file: search.trust.directory, hint }), path);
   }
   for (const authority of candidates) {
     if (++search.steps > mostSteps || search.paths > mostPaths) return undefined;
     const whole = [...path, authority];
-    const found = attempt(search, below, authority, () => {
+    const found = attempt(search, whole, () => {
       checkLink(authority, below, path, search);
       if (!authority.anchor) return 'more';
       search.paths++;
@@ -69,27 +70,26 @@ function climb(search: Search, below: Certificate, path: readonly Authority[]): 
   return undefined;
 }
 
-function attempt<T>(search: Search, below: Certificate, { certificate }: Authority, work: () => T): T | undefined {
+function attempt<T>(search: Search, path: readonly Authority[], work: () => T): T | undefined {
   try {
     return work();
   } catch (error) {
-    const refusal = error instanceof DerError ? new Refused('malformed', certificate.subject, `malformed: ${error.message}`) : error;
+    const refusal = error instanceof DerError ? new Refused('malformed', path.at(-1)?.certificate.subject ?? '', `malformed: ${error.message}`) : error;
     if (!(refusal instanceof Refused)) throw error;
-    fail(search, refusal, below, certificate);
+    fail(search, refusal, path);
     return undefined;
   }
 }
 
-function fail(search: Search, error: Refused, below: Certificate, candidate: Certificate): void {
-  search.failures.push({ error, below, candidate });
+function fail({ endEntity, failures }: Search, error: Refused, path: readonly Authority[]): void {
+  failures.push({ error, path: [endEntity, ...path.map(({ certificate }) => certificate)] });
 }
 
-/** Of several failures the one to tell: not a bad signature if a true issuer failed otherwise; else the first. */
+/** Of several failures the one to tell: the first on a path whose signatures are right, since the others were never meant. */
 function likeliest({ failures, endEntity, steps, paths }: Search): Refused {
   if (steps > mostSteps || paths > mostPaths) return new Refused('too-many', endEntity.subject, `no valid path within ${mostSteps} steps and ${mostPaths} whole paths`);
-  const others = failures.filter(({ error }) => error.refusal.code !== 'bad-signature');
-  const signed = others.find(({ below, candidate }) => failures.length === 1 || isIssuedBy(below, candidate)) ?? failures.find(({ error }) => error.refusal.code === 'bad-signature');
-  return (signed ?? (failures[0] as Failure)).error;
+  const meant = failures.length === 1 ? failures[0] : failures.find(({ path }) => path.every((each, index) => index === 0 || isIssuedBy(path[index - 1] as Certificate, each)));
+  return (meant ?? failures.find(({ error }) => error.refusal.code === 'bad-signature') ?? (failures[0] as Failure)).error;
 }
 
 // ---------------------------------------------------------------- candidates

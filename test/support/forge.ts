@@ -24,6 +24,7 @@ export interface Parts {
   readonly subject: string | Uint8Array;
   readonly key?: KeyObject;
   readonly serial?: number;
+  readonly serialBytes?: Uint8Array;
   readonly from?: number;
   readonly to?: number;
   readonly extensions?: readonly Uint8Array[];
@@ -44,7 +45,7 @@ export function forge(parts: Parts): Forged {
   const algorithm = algorithmOf(issuer.key, parts.hash ?? 'sha256');
   const tbs = sequence(
     explicit(0, small(2)),
-    small(parts.serial ?? serials++),
+    parts.serialBytes ? positive(parts.serialBytes) : small(parts.serial ?? serials++),
     algorithm,
     issuer.subject,
     sequence(time(new Date(Date.now() + (parts.from ?? -60) * minute)), time(new Date(Date.now() + (parts.to ?? 600) * minute))),
