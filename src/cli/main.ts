@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from 'commander';
 import { addAccessCommands } from './commands/access.js';
+import { addChainCommands } from './commands/chain.js';
 import { addClusterCommands } from './commands/cluster.js';
 import { addGridCommands } from './commands/grid.js';
 import { addMachineCommands } from './commands/machine.js';
@@ -34,6 +35,7 @@ Example:
   addMachineCommands(program);
   addGridCommands(program);
   addProxyCommands(program);
+  addChainCommands(program);
   addClusterCommands(program);
   addAccessCommands(program);
   addSiteCommands(program);

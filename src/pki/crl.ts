@@ -1,32 +1,35 @@
 /** Certificate revocation lists (RFC 5280, section 5): full, direct ones. Others are refused, not guessed at. */
-import { verify } from 'node:crypto';
 import { keyUsageBits, readExtensions, type Certificate } from './certificate.js';
 import { canonicalName } from './dn.js';
-import { context, DerError, DerReader, readBits, readChildren, readInteger, readOid, readOne, readSmall, readTime, sameBytes, tags, type Der } from './der.js';
+import { context, DerError, DerReader, readBits, readChildren, readInteger, readOne, readSmall, readTime, sameBytes, tags, type Der } from './der.js';
+import { isSignature, readAlgorithm } from './signature.js';
 import * as oids from './oids.js';
 
 export interface Crl {
   readonly issuerKey: string;
   /** Unix ms. */
   readonly thisUpdate: number;
-  readonly nextUpdate: number | undefined;
+  readonly nextUpdate: number;
   /** Serial numbers, hex as in Certificate.serial. */
   readonly revoked: ReadonlySet<string>;
-  /** Whether this authority's key signed it (and may). */
-  signedBy(authority: Certificate): boolean;
+  /** Whether this authority's key signed it (and may). Checked once for each key. @param sha1 whether SHA-1 is accepted */
+  signedBy(authority: Certificate, sha1: boolean): boolean;
 }
 
 const mostRevoked = 2_000_000;
-const knownCritical: readonly string[] = [oids.authorityKeyIdentifier, oids.crlNumber];
 
-/** Reads a CRL. DerError if it is malformed, indirect, partial, a delta, or holds an unknown critical extension. */
+/**
+ * Reads a CRL. DerError if it is malformed, without a nextUpdate, or holds any critical extension: those
+ * mark indirect, partial and delta lists.
+ */
 export function readCrl(raw: Uint8Array): Crl {
   const outer = new DerReader(readOne(raw, tags.sequence).body);
   const tbs = outer.next(tags.sequence);
   const algorithm = outer.next(tags.sequence);
   const signature = readBits(outer.next()).bytes;
   outer.end();
-  const hash = oids.signatureAlgorithms[readOid(readChildren(algorithm, 2)[0] ?? algorithm)];
+  const signed = readAlgorithm(algorithm);
+  const checked = new Map<string, boolean>();
 
   const reader = new DerReader(tbs.body);
   const version = reader.optional(tags.integer);
@@ -34,7 +37,7 @@ export function readCrl(raw: Uint8Array): Crl {
   if (!sameBytes(reader.next(tags.sequence).raw, algorithm.raw)) throw new DerError('the signature algorithm inside differs from the one outside');
   const issuer = reader.next(tags.sequence).raw;
   const thisUpdate = readTime(reader.next());
-  const nextUpdate = reader.peek() === tags.utcTime || reader.peek() === tags.generalizedTime ? readTime(reader.next()) : undefined;
+  const nextUpdate = readNextUpdate(reader);
   const list = reader.optional(tags.sequence);
   const wrapped = reader.optional(context(0));
   reader.end();
@@ -44,19 +47,20 @@ export function readCrl(raw: Uint8Array): Crl {
     thisUpdate,
     nextUpdate,
     revoked: new Set(list ? readChildren(list, mostRevoked).map(revokedSerial) : []),
-    signedBy: (authority) => {
-      if (!hash || hash.weak || (authority.keyUsage && !authority.keyUsage.includes(keyUsageBits.crlSign))) return false;
-      return verifySafely(hash.hash, tbs.raw, authority, signature);
+    signedBy: (authority, sha1) => {
+      const weak = oids.signatureAlgorithms[signed.oid]?.weak;
+      if ((weak && !(weak === 'sha1' && sha1)) || (authority.keyUsage && !authority.keyUsage.includes(keyUsageBits.crlSign))) return false;
+      const known = checked.get(authority.fingerprint) ?? isSignature(tbs.raw, signed, signature, authority);
+      checked.set(authority.fingerprint, known);
+      return known;
     },
   };
 }
 
-function verifySafely(hash: string | null, content: Uint8Array, authority: Certificate, signature: Uint8Array): boolean {
-  try {
-    return verify(hash, content, authority.publicKey, signature);
-  } catch {
-    return false; // a key that does not fit the algorithm
-  }
+/** RFC 5280, 5.1.2.5: it must be there. Without it nobody could tell when a list is too old. */
+function readNextUpdate(reader: DerReader): number {
+  if (reader.peek() !== tags.utcTime && reader.peek() !== tags.generalizedTime) throw new DerError('the CRL does not say when the next one comes (nextUpdate)');
+  return readTime(reader.next());
 }
 
 function revokedSerial(entry: Der): string {
@@ -71,6 +75,6 @@ function revokedSerial(entry: Der): string {
 
 function refuseUnknown(list: Der): void {
   for (const [type, { critical }] of readExtensions(list)) {
-    if (critical && !knownCritical.includes(type)) throw new DerError(`the CRL has a critical extension that is not supported: ${type}`);
+    if (critical) throw new DerError(`the CRL has a critical extension that is not supported: ${type}`);
   }
 }

@@ -1,29 +1,55 @@
 /** Which keys and signatures are strong enough. Node's verify() would accept MD5 and RSA-512. */
+import { ECDH } from 'node:crypto';
 import type { Certificate } from './certificate.js';
+import { DerError } from './der.js';
 import * as oids from './oids.js';
 import { Refused } from './refusal.js';
 
-const curves: readonly string[] = ['secp224r1', 'prime256v1', 'secp256k1', 'secp384r1', 'secp521r1', 'brainpoolP256r1', 'brainpoolP320r1', 'brainpoolP384r1', 'brainpoolP512r1'];
+/** Named curves of 224 bits and more, by OID. */
+const curves: Readonly<Record<string, string>> = {
+  '1.3.132.0.33': 'secp224r1',
+  '1.2.840.10045.3.1.7': 'prime256v1',
+  '1.3.132.0.10': 'secp256k1',
+  '1.3.132.0.34': 'secp384r1',
+  '1.3.132.0.35': 'secp521r1',
+  '1.3.36.3.3.2.8.1.1.7': 'brainpoolP256r1',
+  '1.3.36.3.3.2.8.1.1.9': 'brainpoolP320r1',
+  '1.3.36.3.3.2.8.1.1.11': 'brainpoolP384r1',
+  '1.3.36.3.3.2.8.1.1.13': 'brainpoolP512r1',
+};
 const pssHashes: readonly string[] = ['2.16.840.1.101.3.4.2.1', '2.16.840.1.101.3.4.2.2', '2.16.840.1.101.3.4.2.3'];
 const smallestRsa = 2048;
 const largestRsa = 16384;
 const largestExponent = 2n ** 32n;
 
-/** RSA of 2048 to 16384 bits, named curves of 224 bits and more, Ed25519, Ed448. */
+/** RSA of 2048 to 16384 bits, named curves of 224 bits and more, Ed25519, Ed448. Looks at the DER alone, so it costs nothing. */
 export function checkKey(certificate: Certificate): void {
-  const { asymmetricKeyType: kind, asymmetricKeyDetails: details } = certificate.publicKey;
+  const { keyShape: key } = certificate;
   const refuse = (check: string): never => {
     throw new Refused('weak-crypto', certificate.subject, check, { hint: `make a new key: RSA of ${smallestRsa} bits or more, or EC P-256` });
   };
-  if (kind === 'rsa' || kind === 'rsa-pss') {
-    const bits = details?.modulusLength ?? 0;
-    if (bits < smallestRsa || bits > largestRsa) refuse(`RSA key of ${bits} bits; allowed: ${smallestRsa} to ${largestRsa}`);
-    const exponent = details?.publicExponent ?? 0n;
-    if (exponent < 3n || exponent > largestExponent || exponent % 2n === 0n) refuse('RSA key with an unusual public exponent; allowed: odd, 3 to 2^32');
-  } else if (kind === 'ec') {
-    if (!certificate.namedCurve) refuse('EC key with explicit curve parameters instead of a named curve');
-    if (!curves.includes(details?.namedCurve ?? '')) refuse(`EC key on curve ${details?.namedCurve ?? 'unknown'}; allowed: ${curves.join(', ')}`);
-  } else if (kind !== 'ed25519' && kind !== 'ed448') refuse(`key of kind ${kind}; allowed: RSA, EC, Ed25519, Ed448`);
+  if (key.kind === 'rsa') {
+    if (key.bits < smallestRsa || key.bits > largestRsa) refuse(`RSA key of ${key.bits} bits; allowed: ${smallestRsa} to ${largestRsa}`);
+    if (key.exponent < 3n || key.exponent > largestExponent || key.exponent % 2n === 0n) refuse('RSA key with an unusual public exponent; allowed: odd, 3 to 2^32');
+  } else if (key.kind === 'rsa-pss') {
+    const bits = certificate.publicKey.asymmetricKeyDetails?.modulusLength ?? 0;
+    if (bits < smallestRsa || bits > largestRsa) refuse(`RSA-PSS key of ${bits} bits; allowed: ${smallestRsa} to ${largestRsa}`);
+  } else if (key.kind === 'ec') {
+    if (key.curve === undefined) refuse('EC key with explicit curve parameters instead of a named curve');
+    else if (!Object.hasOwn(curves, key.curve)) refuse(`EC key on the curve ${key.curve}; allowed: ${Object.values(curves).join(', ')}`);
+  } else if (key.kind === 'unknown') refuse(`key of a kind that is not accepted (${key.oid}); allowed: RSA, EC, Ed25519, Ed448`);
+}
+
+/** Whether the bytes are a key: a point on its curve (20 us), or what OpenSSL can open (100 us). DerError if not. */
+export function checkKeyIsOne(certificate: Certificate): void {
+  const { keyShape: key } = certificate;
+  const curve = key.kind === 'ec' ? curves[key.curve ?? ''] : undefined;
+  if (key.kind !== 'ec' || curve === undefined) return void certificate.publicKey;
+  try {
+    ECDH.convertKey(key.point, curve);
+  } catch {
+    throw new DerError('a public key that is no point on its curve');
+  }
 }
 
 /** SHA-2 signatures; SHA-1 by a setting; MD5 never. */

@@ -47,8 +47,15 @@ export function readName(name: Der | Uint8Array): Attribute[][] {
     if (rdn.tag !== tags.set) throw new DerError('an RDN is not a set');
     const attributes = readChildren(rdn, 16).map(readAttribute);
     if (attributes.length === 0) throw new DerError('an empty RDN');
+    if (attributes.length > 1) checkOrder(rdn);
     return attributes;
   });
+}
+
+/** DER: the members of a SET OF stand in the order of their bytes. */
+function checkOrder(rdn: Der): void {
+  const members = readChildren(rdn, 16);
+  if (members.some((each, index) => index > 0 && Buffer.compare((members[index - 1] as Der).raw, each.raw) > 0)) throw new DerError('the parts of an RDN are not in the order of DER');
 }
 
 function readAttribute(value: Der): Attribute {
@@ -59,12 +66,19 @@ function readAttribute(value: Der): Attribute {
 
 /** The Globus text of a DER Name. */
 export function globusDn(name: Der | Uint8Array): string {
-  return readName(name)
+  return globusText(readName(name));
+}
+
+/** The Globus text of a name that was read. */
+export function globusText(rdns: readonly (readonly Attribute[])[]): string {
+  return rdns
     .map((rdn) => `/${rdn.map(attributeText).join('+')}`)
     .join('');
 }
 
 function attributeText({ type, value }: Attribute): string {
+  const plain = Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('latin1');
+  if (/^[ -*,-.0-~]*$/.test(plain)) return `${shortNames[type] ?? type}=${plain}`;
   let text = '';
   for (const byte of value) {
     if (byte < 0x20 || byte > 0x7e) text += `\\x${byte.toString(16).toUpperCase().padStart(2, '0')}`;
@@ -142,7 +156,12 @@ const stringTags: readonly number[] = [0x0c, 0x13, 0x14, 0x16, 0x1a, 0x1c, 0x1e]
  * UTF-8, ASCII lower case, spaces trimmed and folded; no outer sequence.
  */
 export function canonicalName(name: Uint8Array): Uint8Array {
-  const rdns = readName(name).map((rdn) => setOf(...rdn.map((attribute) => sequence(oid(attribute.type), canonicalValue(attribute)))));
+  return canonicalRdns(readName(name));
+}
+
+/** canonicalName of a name that was read. */
+export function canonicalRdns(name: readonly (readonly Attribute[])[]): Uint8Array {
+  const rdns = name.map((rdn) => setOf(...rdn.map((attribute) => sequence(oid(attribute.type), canonicalValue(attribute)))));
   return Buffer.concat(rdns);
 }
 

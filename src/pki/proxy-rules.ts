@@ -4,7 +4,7 @@ import { commonName, readName } from './dn.js';
 import { readOne, sameBytes, tags } from './der.js';
 import * as oids from './oids.js';
 import { Refused } from './refusal.js';
-import type { TrustSettings } from './trust-directory.js';
+import type { TrustSettings } from './trust.js';
 
 export interface Delegation {
   /** Whose name the chain speaks in. */

@@ -2,73 +2,54 @@
  * A Globus trust directory (X509_CERT_DIR): authorities as HASH.N, their HASH.signing_policy, their
  * CRLs HASH.rN. HASH is OpenSSL's name hash, of the new (SHA-1) or the old (MD5) kind. It is looked
  * through again when it is asked for and two seconds have passed; only files that changed are read. A broken file
- * disables the authorities of its hash, loudly, and no other.
+ * disables the authorities of its hash, loudly, and no other. With it goes a vomsdir, if one is named.
  */
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Log } from '../log.js';
 import { readCertificate, type Certificate } from './certificate.js';
-import { readCrl, type Crl } from './crl.js';
+import { readCrl } from './crl.js';
 import { canonicalName } from './dn.js';
+import { FileCache } from './file-cache.js';
 import { readPem } from './pem.js';
-import { readSigningPolicy, type SigningPolicy } from './signing-policy.js';
+import { readSigningPolicy } from './signing-policy.js';
+import { assembleAuthorities, defaultTrustSettings, type Problem, type Trust, type TrustFile, type TrustSettings } from './trust.js';
+import { VomsDirectory } from './voms-directory.js';
 
-export interface Authority {
-  readonly certificate: Certificate;
-  readonly file: string;
-  readonly policy: SigningPolicy | undefined;
-  readonly policyFile: string;
-  /** Signed by this authority's key. */
-  readonly crls: readonly { readonly crl: Crl; readonly file: string }[];
-  /** Why this authority cannot be used, with the file that is broken. */
-  readonly broken?: { readonly file: string; readonly message: string };
-}
+export { defaultTrustSettings, type Authority, type Problem, type Trust, type TrustSettings } from './trust.js';
 
-export interface TrustSettings {
-  /** Proxies in one chain. */
-  readonly proxies: number;
-  readonly crl: 'require' | 'if-present';
-  readonly sha1: boolean;
-  /** Longest life of a proxy, seconds; undefined: as long as its issuer's. */
-  readonly proxySeconds?: number;
-}
-
-export const defaultTrustSettings: TrustSettings = { proxies: 20, crl: 'if-present', sha1: false };
-
-/** What a chain is validated against: a value, never changed. */
-export interface Trust {
-  readonly directory: string;
-  /** By canonical subject (Certificate.subjectKey). */
-  readonly authorities: ReadonlyMap<string, readonly Authority[]>;
-  readonly settings: TrustSettings;
+export interface TrustOptions extends Partial<TrustSettings> {
+  /** Directory of VOMS servers (X509_VOMS_DIR); without it nobody has FQANs. */
+  readonly vomsdir?: string | undefined;
 }
 
 const fileName = /^([0-9a-f]{8})\.(?:(\d{1,3})|r(\d{1,3})|(signing_policy))$/;
 const largest = 64 * 1024 * 1024;
 const checkEvery = 2_000;
 
-type Loaded = { readonly kind: 'authority'; readonly certificate: Certificate } | { readonly kind: 'crl'; readonly crl: Crl } | { readonly kind: 'policy'; readonly policy: SigningPolicy } | { readonly kind: 'broken'; readonly message: string };
-
 export class TrustDirectory {
   readonly #directory: string;
   readonly #log: Log;
   readonly #settings: TrustSettings;
-  readonly #files = new Map<string, { readonly stamp: string; readonly loaded: Loaded }>();
+  readonly #files: FileCache<TrustFile>;
+  readonly #voms: VomsDirectory | undefined;
   #trust: Trust;
+  #problems: readonly Problem[] = [];
   #checked = 0;
 
-  private constructor(directory: string, log: Log, settings: TrustSettings) {
+  private constructor(directory: string, log: Log, { vomsdir, ...settings }: TrustOptions) {
     this.#directory = directory;
     this.#log = log;
-    this.#settings = settings;
-    this.#trust = { directory, authorities: new Map(), settings };
+    this.#settings = { ...defaultTrustSettings, ...settings };
+    this.#files = new FileCache(directory, { wanted: (name) => fileName.test(name), load: (name, file, bytes) => this.#load(name, file, bytes), largest });
+    this.#voms = vomsdir === undefined ? undefined : new VomsDirectory(vomsdir, log);
+    this.#trust = { directory, authorities: new Map(), settings: this.#settings };
     this.refresh();
   }
 
   /** Reads the directory; a directory that cannot be read holds no authority (and is logged). */
-  static open(directory: string, log: Log, settings: Partial<TrustSettings> = {}): TrustDirectory {
-    return new TrustDirectory(directory, log, { ...defaultTrustSettings, ...settings });
+  static open(directory: string, log: Log, options: TrustOptions = {}): TrustDirectory {
+    return new TrustDirectory(directory, log, options);
   }
 
   /** What is trusted now. Cheap: the directory is looked at no more often than every two seconds. */
@@ -80,98 +61,50 @@ export class TrustDirectory {
   /** Looks at the directory now and reads what changed. */
   refresh(): Trust {
     this.#checked = Date.now();
-    if (this.#readChanged()) this.#trust = { directory: this.#directory, authorities: this.#assemble(), settings: this.#settings };
+    const listed = this.#files.problem;
+    const files = this.#files.refresh();
+    const voms = this.#voms?.refresh();
+    if (this.#files.problem !== undefined && this.#files.problem !== listed) this.#log.error({ directory: this.#directory, error: this.#files.problem }, 'the trust directory cannot be read: nobody is trusted');
+    if (files) this.#assemble();
+    if (files || voms !== this.#trust.voms) this.#trust = { ...this.#trust, ...(voms ? { voms } : {}) };
     return this.#trust;
   }
 
-  /** @returns whether anything changed */
-  #readChanged(): boolean {
-    let changed = false;
-    const present = new Set<string>();
-    for (const name of this.#list()) {
-      const file = join(this.#directory, name);
-      const stamp = stampOf(file);
-      present.add(name);
-      if (this.#files.get(name)?.stamp === stamp) continue;
-      this.#files.set(name, { stamp, loaded: this.#load(name, file) });
-      changed = true;
-    }
-    for (const name of this.#files.keys()) {
-      if (!present.has(name)) changed = this.#files.delete(name);
-    }
-    return changed;
+  /** What is broken now, file by file, of the trust directory and the vomsdir. */
+  problems(): readonly Problem[] {
+    const listed = this.#files.problem === undefined ? [] : [{ file: this.#directory, message: this.#files.problem }];
+    const broken = [...this.#files.values()].flatMap((file) => (file.kind === 'broken' ? [{ file: file.file, message: file.message }] : []));
+    return [...listed, ...broken, ...this.#problems, ...(this.#voms?.problems() ?? [])];
   }
 
-  #list(): string[] {
+  #load(name: string, file: string, bytes: Buffer | Error): TrustFile {
     try {
-      return readdirSync(this.#directory).filter((name) => fileName.test(name)).sort();
-    } catch (error) {
-      this.#log.error({ directory: this.#directory, error: String(error) }, 'the trust directory cannot be read: nobody is trusted');
-      return [];
-    }
-  }
-
-  #load(name: string, file: string): Loaded {
-    try {
-      return loadFile(name, file);
+      return { file, ...loadFile(name, bytes) };
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       this.#log.error({ file, error: message }, 'a file of the trust directory is broken: the authority it belongs to is disabled');
-      return { kind: 'broken', message };
+      return { kind: 'broken', file, message };
     }
   }
 
-  #assemble(): Map<string, readonly Authority[]> {
-    const byFingerprint = new Map<string, Authority>();
-    for (const hash of new Set([...this.#files.keys()].map((name) => name.slice(0, 8)))) {
-      for (const authority of this.#ofHash(hash)) {
-        const known = byFingerprint.get(authority.certificate.fingerprint);
-        byFingerprint.set(authority.certificate.fingerprint, known ? merge(known, authority) : authority);
-      }
+  #assemble(): void {
+    const groups = new Map<string, TrustFile[]>();
+    for (const [name, file] of this.#files.entries()) {
+      const hash = name.slice(0, 8);
+      groups.set(hash, [...(groups.get(hash) ?? []), file]);
     }
-    const bySubject = new Map<string, Authority[]>();
-    for (const authority of byFingerprint.values()) {
-      const key = authority.certificate.subjectKey;
-      bySubject.set(key, [...(bySubject.get(key) ?? []), authority]);
-    }
-    return bySubject;
-  }
-
-  #ofHash(hash: string): Authority[] {
-    const files = [...this.#files].filter(([name]) => name.startsWith(`${hash}.`)).map(([name, { loaded }]) => ({ file: join(this.#directory, name), loaded }));
-    const certificates = files.flatMap(({ file, loaded }) => (loaded.kind === 'authority' ? [{ file, certificate: loaded.certificate }] : []));
-    const crls = files.flatMap(({ file, loaded }) => (loaded.kind === 'crl' ? [{ file, crl: loaded.crl }] : []));
-    const brokenFile = files.flatMap(({ file, loaded }) => (loaded.kind === 'broken' ? [{ file, message: loaded.message }] : []))[0];
-    const foreign = crls.find(({ crl }) => !certificates.some(({ certificate }) => certificate.subjectKey === crl.issuerKey && crl.signedBy(certificate)));
-    const broken = brokenFile ?? (foreign && { file: foreign.file, message: 'this CRL is not signed by an authority of the same hash' });
-    if (foreign && !brokenFile) this.#log.error({ file: foreign.file }, 'a CRL is not signed by its authority: the authority is disabled');
-    return certificates.map(({ file, certificate }) => ({
-      certificate,
-      file,
-      policy: files.flatMap(({ loaded }) => (loaded.kind === 'policy' ? [loaded.policy] : []))[0],
-      policyFile: join(this.#directory, `${hash}.signing_policy`),
-      crls: crls.filter(({ crl }) => crl.issuerKey === certificate.subjectKey && crl.signedBy(certificate)),
-      ...(broken ? { broken } : {}),
-    }));
+    const { authorities, problems } = assembleAuthorities(groups, { policyFileOf: (hash) => join(this.#directory, `${hash}.signing_policy`), sha1: this.#settings.sha1 });
+    for (const { file, message } of problems) this.#log.error({ file, error: message }, 'a file of the trust directory is broken: the authority it belongs to is disabled');
+    this.#problems = problems;
+    this.#trust = { ...this.#trust, authorities };
   }
 }
 
-/** The same authority under both of its hashes: what either has counts, what is broken in either too. */
-function merge(one: Authority, other: Authority): Authority {
-  const policy = one.policy ? one : other;
-  const broken = one.broken ?? other.broken;
-  return { ...one, policy: policy.policy, policyFile: policy.policyFile, crls: [...one.crls, ...other.crls], ...(broken ? { broken } : {}) };
-}
+type Loaded = TrustFile extends infer T ? (T extends { readonly file: string } ? Omit<T, 'file'> : never) : never;
 
-function stampOf(file: string): string {
-  const stat = statSync(file, { bigint: true, throwIfNoEntry: false });
-  return stat ? `${stat.ino} ${stat.size} ${stat.mtimeNs}` : 'gone';
-}
-
-function loadFile(name: string, file: string): Loaded {
+function loadFile(name: string, bytes: Buffer | Error): Loaded {
+  if (bytes instanceof Error) throw bytes;
   const [, hash, authority, crl] = fileName.exec(name) ?? [];
-  const bytes = readFileSync(file);
-  if (bytes.length > largest) throw new Error(`larger than ${largest} bytes`);
   if (authority !== undefined) return { kind: 'authority', certificate: readAuthority(bytes, hash ?? '') };
   if (crl !== undefined) return { kind: 'crl', crl: readCrl(pemOrDer(bytes, ['X509 CRL'])) };
   return { kind: 'policy', policy: readSigningPolicy(bytes.toString('utf8')) };

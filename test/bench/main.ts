@@ -1,16 +1,17 @@
 /**
  * `npm run bench [-- part ...]`: the figures of docs/benchmarks.md, measured now on this machine.
  * Parts: demo (cold and warm), clusters (cached, 4 and 50 nodes, per stage), calls (getCluster a second,
- * createCluster's own cost), commands (start-up of the CLI). Each prints one table.
+ * createCluster's own cost), commands (start-up of the CLI), identity (validating chains). Each prints one table.
  */
 import { cpus, totalmem } from 'node:os';
 import { createHash } from 'node:crypto';
 import type { ClusterView } from '../../src/domain/views.js';
+import { identity } from './identity.js';
 import { predictedStages } from './stages.js';
 import { gridvc, prepareHome, testHome, whyNoGrid } from '../support/grid.js';
 import { connectTo } from './connection.js';
 
-const parts = { demo, clusters, calls, commands } as const;
+const parts = { demo, clusters, calls, commands, identity } as const;
 type Part = keyof typeof parts;
 
 const wanted = process.argv.slice(2).filter((word): word is Part => Object.hasOwn(parts, word));

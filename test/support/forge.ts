@@ -24,6 +24,7 @@ export interface Parts {
   readonly subject: string | Uint8Array;
   readonly key?: KeyObject;
   readonly serial?: number;
+  readonly serialBytes?: Uint8Array;
   readonly from?: number;
   readonly to?: number;
   readonly extensions?: readonly Uint8Array[];
@@ -44,7 +45,7 @@ export function forge(parts: Parts): Forged {
   const algorithm = algorithmOf(issuer.key, parts.hash ?? 'sha256');
   const tbs = sequence(
     explicit(0, small(2)),
-    small(parts.serial ?? serials++),
+    parts.serialBytes ? positive(parts.serialBytes) : small(parts.serial ?? serials++),
     algorithm,
     issuer.subject,
     sequence(time(new Date(Date.now() + (parts.from ?? -60) * minute)), time(new Date(Date.now() + (parts.to ?? 600) * minute))),
@@ -80,11 +81,11 @@ export const proxyInfo = (language: string, options: { critical?: boolean; pathL
 const plain = [keyUsage(0)];
 export const authorityExtensions = [authority(), keyUsage(5, 6)];
 
-/** A CRL of `issuer`; dates are minutes from now. */
-export function forgeCrl(issuer: { readonly subject: Uint8Array; readonly key: KeyObject }, revoked: readonly Uint8Array[], dates: { from?: number; to?: number } = {}): string {
+/** A CRL of `issuer`; dates are minutes from now. @param revoked certificates, or serials in hex */
+export function forgeCrl(issuer: { readonly subject: Uint8Array; readonly key: KeyObject }, revoked: readonly (Uint8Array | string)[], dates: { from?: number; to?: number } = {}): string {
   const algorithm = algorithmOf(issuer.key, 'sha256');
   const at = (minutes: number): Uint8Array => time(new Date(Date.now() + minutes * minute));
-  const list = revoked.map((raw) => sequence(positive(Buffer.from(readCertificate(raw).serial, 'hex')), at(-30)));
+  const list = revoked.map((each) => sequence(positive(Buffer.from(typeof each === 'string' ? each : readCertificate(each).serial, 'hex')), at(-30)));
   const tbs = sequence(small(1), algorithm, issuer.subject, at(dates.from ?? -60), at(dates.to ?? 600), ...(list.length > 0 ? [sequence(...list)] : []));
   return writePem('X509 CRL', sequence(tbs, algorithm, bits(sign('sha256', tbs, issuer.key))));
 }
@@ -99,6 +100,13 @@ export function installAuthority(directory: string, certificate: string, options
   if (options.policy !== null) writeFileSync(join(directory, `${hash}.signing_policy`), `# for tests\naccess_id_CA X509 '${read.subject}'\npos_rights globus CA:sign\ncond_subjects globus '"${patterns}"'\n`);
   if (options.crl !== undefined) writeFileSync(join(directory, `${hash}.r0`), options.crl);
   return hash;
+}
+
+/** A CRL of so many serials, next to the authority's certificate. */
+export function installLongCrl(directory: string, hash: string, issuer: { certificate: string; key: string }, count: number): void {
+  const key = createPrivateKey(issuer.key);
+  const { subjectDer } = readCertificate(certificatesOf(issuer.certificate)[0] as Uint8Array);
+  writeFileSync(join(directory, `${hash}.r0`), forgeCrl({ subject: subjectDer, key }, Array.from({ length: count }, (_, index) => (0x10000000 + index).toString(16))));
 }
 
 export const openKey = (pem: string): KeyObject => createPrivateKey(pem);
