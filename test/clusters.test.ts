@@ -156,7 +156,7 @@ t.test('clusters', { skip }, async (t) => {
     longestLease: 10_080,
     log,
   };
-  const who = (name: string, more: Partial<Caller> = {}): Caller => ({ subject: `/O=Grid/CN=${name}`, account: name, roles: ['user'], limited: false, notAfter: Date.now() + 12 * 3600_000, ...more });
+  const who = (name: string, more: Partial<Caller> = {}): Caller => ({ subject: `/O=Grid/CN=${name}`, account: name, roles: ['user'], issuer: '/O=Grid/CN=CA', fqans: [], vo: '', limited: false, notAfter: Date.now() + 12 * 3600_000, certificateNotAfter: Date.now() + 300 * 86_400_000, ...more });
   const alice = who('Alice');
   const admin = who('Root', { roles: ['user', 'grid-admin'] });
   const delegations = await Delegations.open(db, server.home, async (chain) => {
@@ -327,7 +327,7 @@ t.test('clusters', { skip }, async (t) => {
     const long = await clusters.createCluster(short, 'l2', ask({ count: '1', maxwalltime: '120' }));
     t.same(long.warnings, [], 'a delegated proxy lasts for a longer lease');
     await until(cut.id, 'launching');
-    await db.rows('setLease', cut.id, new Date(), new Date());
+    await db.rows('setLease', cut.id, new Date(), new Date(), new Date());
     await until(cut.id, 'destroyed');
     t.match((await clusters.awaitEvents(alice, cut.id, 0, 0)).map((event) => event.text), /the lease has ended/);
     const news = clusters.awaitEvents(alice, long.id, 1000, 5);
