@@ -9,19 +9,10 @@ import type { Log } from '../../src/log.js';
 import { validateChain, type GridIdentity, type Verdict } from '../../src/pki/chain.js';
 import type { Refusal, RefusalCode } from '../../src/pki/refusal.js';
 import type { Trust, TrustDirectory } from '../../src/pki/trust-directory.js';
-import { admit, isKnown, type Speaker } from './admission.js';
-import { readBans, type Bans } from './ban-file.js';
+import { admit, isKnown, type NameFiles, type Speaker } from './admission.js';
 import { quoteDn } from './dn-line.js';
-import { readGridMap, type GridMap } from './grid-mapfile.js';
+import { watchNameFiles, type NameFilePaths } from './name-files.js';
 import { voOf } from './name-pattern.js';
-import { WatchedFile } from './names-file.js';
-import { readRoles, type RoleMap } from './roles-file.js';
-
-export interface AuthenticatorFiles {
-  readonly gridmap: string;
-  readonly bans?: string | undefined;
-  readonly roles?: string | undefined;
-}
 
 interface Validated {
   readonly identity: GridIdentity;
@@ -37,19 +28,16 @@ const lookAgainEvery = 1_000;
 
 export class Authenticator {
   readonly #trust: TrustDirectory;
-  readonly #map: WatchedFile<GridMap>;
-  readonly #bans: WatchedFile<Bans> | undefined;
-  readonly #roles: WatchedFile<RoleMap> | undefined;
+  readonly #files: NameFilePaths;
+  readonly #names: () => NameFiles;
   /** By the chain's array: peerChain gives one connection always the same one. */
   readonly #validated = new WeakMap<readonly Uint8Array[], Validated>();
   #lookedAgain = -Infinity;
 
-  constructor(trust: TrustDirectory, files: AuthenticatorFiles, log: Log) {
+  constructor(trust: TrustDirectory, files: NameFilePaths, log: Log) {
     this.#trust = trust;
-    this.#map = new WatchedFile(files.gridmap, (text) => readGridMap(text, files.gridmap, log), log);
-    const { bans, roles } = files;
-    this.#bans = bans === undefined ? undefined : new WatchedFile(bans, readBans, log);
-    this.#roles = roles === undefined ? undefined : new WatchedFile(roles, (text) => readRoles(text, roles, log), log);
+    this.#files = files;
+    this.#names = watchNameFiles(files, log);
   }
 
   /**
@@ -59,10 +47,10 @@ export class Authenticator {
   authenticate(chain: readonly Uint8Array[], now: Date): Caller {
     const identity = this.identify(chain, now);
     const speaker = speakerOf(identity);
-    const admission = admit({ map: this.#map.current(), bans: this.#bans?.current(), roles: this.#roles?.current() }, speaker);
+    const admission = admit(this.#names(), speaker);
     if (admission.ban) {
       const { name, line } = admission.ban;
-      throw new GridError('not-authorized', `${quoteDn(name)} is banned here (${this.#bans?.path}:${line})`, { hint: 'ask the administrator of this grid' });
+      throw new GridError('not-authorized', `${quoteDn(name)} is banned here (${this.#files.bans}:${line})`, { hint: 'ask the administrator of this grid' });
     }
     if (!isKnown(admission)) throw this.#unmapped(identity, speaker);
     return {
@@ -101,7 +89,7 @@ export class Authenticator {
   #unmapped({ subject, independent }: GridIdentity, { fqans }: Speaker): GridError {
     const who = fqans.length === 0 ? quoteDn(subject) : `${quoteDn(subject)} with ${fqans.join(', ')}`;
     const whose = independent ? `${who}, an independent proxy that speaks in its own name only,` : who;
-    return new GridError('not-authorized', `${whose} is not in the grid-mapfile (${this.#map.path})`, {
+    return new GridError('not-authorized', `${whose} is not in the grid-mapfile (${this.#files.gridmap})`, {
       hint: independent ? 'make an ordinary proxy: gridvc proxy init' : `ask the administrator of this grid to add the line: ${quoteDn(subject)} ACCOUNT`,
     });
   }
