@@ -13,10 +13,15 @@ import type { AccessView, Caller, ClusterView, EventView, PlanView } from '../sr
 import { profileAddress, profileRoom } from '../src/overlay/addresses.js';
 import { userProfile } from '../src/overlay/client-config.js';
 import type { ClusterService, NodeDialer } from '../src/ports.js';
+import type { Database } from '../src/store/database.js';
+import { Authorizer } from './authorization/authorizer.js';
+import type { Operation } from './authorization/operations.js';
+import type { Holding } from './authorization/quotas.js';
 import { issueClient, overlayName } from './hub/credentials.js';
 import type { Tools } from './cluster/job.js';
 import { certificateEnd, type Material } from './cluster/material.js';
-import { placeNow, storeParts, tellPlacement } from './cluster/placement.js';
+import { checkCredential, leaseOf } from './cluster/lease.js';
+import { placeNow, storeParts, tellPlacement, type Placement } from './cluster/placement.js';
 import { notFound, type OwnedRow } from './cluster/records.js';
 import { renewLease } from './cluster/renew.js';
 import type { ClusterTasks } from './cluster/tasks.js';
@@ -25,11 +30,16 @@ import { schedule } from './schedule.js';
 
 const mostPoll = 60;
 const loginUser = 'grid';
+const nothing: Holding = { clusters: 0, nodes: 0, memory: 0 };
 
 export interface ClusterLimits extends RequestLimits {
   /** Of one owner, at one time. */
   readonly clustersPerOwner: number;
   readonly nodesPerOwner: number;
+  /** MiB. */
+  readonly memoryPerOwner?: number | undefined;
+  /** Seconds that a credential must last beyond the estimated build; default 300. */
+  readonly credentialMargin?: number;
 }
 
 export class Clusters implements ClusterService, NodeDialer {
@@ -38,9 +48,11 @@ export class Clusters implements ClusterService, NodeDialer {
     private readonly tasks: ClusterTasks,
     private readonly delegations: Pick<Delegations, 'until'>,
     private readonly limits: ClusterLimits,
+    private readonly authorizer: Authorizer = new Authorizer({}, tools.log),
   ) {}
 
-  async plan(_caller: Caller, raw: RawRequest): Promise<PlanView> {
+  async plan(caller: Caller, raw: RawRequest): Promise<PlanView> {
+    this.authorizer.check(caller, 'plan');
     const request = checkRequest(raw, this.limits);
     const shares = schedule(request, await this.tools.sites.known());
     const sites = await Promise.all(
@@ -50,7 +62,7 @@ export class Clusters implements ClusterService, NodeDialer {
   }
 
   async createCluster(caller: Caller, key: string, raw: RawRequest): Promise<ClusterView> {
-    checkMayCreate(caller);
+    this.authorizer.check(caller, 'createCluster');
     if (!isName('idempotencyKey', key)) throw new GridError('bad-request', 'the idempotency key is not 1 to 128 printable ASCII characters', { hint: 'a random one per cluster, e.g. a UUID' });
     const request = checkRequest(raw, this.limits);
     const hash = createHash('sha256').update(JSON.stringify(request)).digest('hex');
@@ -60,44 +72,46 @@ export class Clusters implements ClusterService, NodeDialer {
   }
 
   async getCluster(caller: Caller, id: string): Promise<ClusterView> {
-    const view = isName('cluster', id) ? await this.tools.records.view(id, ownOnly(caller)) : undefined;
+    this.authorizer.check(caller, 'getCluster');
+    const view = isName('cluster', id) ? await this.tools.records.view(id, this.ownOnly(caller)) : undefined;
     if (view === undefined) throw notFound(id);
     return view;
   }
 
-  listClusters(caller: Caller): Promise<readonly ClusterView[]> {
-    return this.tools.records.views(ownOnly(caller));
+  async listClusters(caller: Caller): Promise<readonly ClusterView[]> {
+    this.authorizer.check(caller, 'listClusters');
+    return this.tools.records.views(this.ownOnly(caller));
   }
 
   async awaitEvents(caller: Caller, id: string, after: number, seconds: number): Promise<readonly EventView[]> {
-    await this.owned(caller, id);
+    await this.owned(caller, id, 'awaitEvents');
     return this.tools.records.awaitEvents(id, Math.max(0, Math.trunc(after) || 0), Math.min(Math.max(seconds || 0, 0), mostPoll));
   }
 
   async extendLifetime(caller: Caller, id: string, minutes: number): Promise<ClusterView> {
-    const row = await this.owned(caller, id);
+    const row = await this.owned(caller, id, 'extendLifetime');
     if (!Number.isInteger(minutes) || minutes < 1 || minutes > this.limits.lifetime) {
       throw new GridError('bad-request', `a lease of ${minutes} minutes is not possible`, { hint: `from 1 to ${this.limits.lifetime} minutes from now` });
     }
     if (row.state !== 'ready') throw new GridError('wrong-state', `cluster ${id} is ${row.state}; only a ready one can be extended`);
     const until = row.owner === caller.subject ? await this.delegations.until(caller) : row.until;
-    const { expires, warnings } = lease(new Date(), minutes, until);
-    await this.tools.db.rows('setLease', id, expires, until);
+    const certificate = row.owner === caller.subject ? new Date(caller.certificateNotAfter) : until;
+    const { asked, expires, warnings } = leaseOf(new Date(), minutes, { until, certificate });
+    await this.tools.db.rows('setLease', id, expires, until, asked);
     await this.tools.records.event(id, { kind: 'state', text: `the lease ends ${expires.toISOString()}` });
     for (const warning of warnings) await this.tools.records.warn(id, warning);
-    const job = this.tasks.job(id);
-    if (job) void renewLease(job).catch((error: unknown) => job.log.error({ err: error }, 'renewing certificates failed'));
+    this.renew(id);
     return this.view(id);
   }
 
   async destroyCluster(caller: Caller, id: string): Promise<ClusterView> {
-    await this.owned(caller, id);
+    await this.owned(caller, id, 'destroyCluster');
     await this.tasks.down(id);
     return this.view(id);
   }
 
   async getAccess(caller: Caller, id: string): Promise<AccessView> {
-    const row = await this.owned(caller, id);
+    const row = await this.owned(caller, id, 'getAccess');
     const material = row.state === 'ready' ? await this.tools.secrets.read(id) : undefined;
     if (material === undefined) throw new GridError('wrong-state', `cluster ${id} is ${row.state}; access is given when it is ready`);
     const [profile, view] = await Promise.all([this.makeProfile(caller, row, material), this.view(id)]);
@@ -105,7 +119,7 @@ export class Clusters implements ClusterService, NodeDialer {
   }
 
   async dial(caller: Caller, id: string, name: string): Promise<Duplex> {
-    const row = await this.owned(caller, id);
+    const row = await this.owned(caller, id, 'openTunnel');
     const node = isName('node', name) ? await this.tools.db.row<{ address: string; state: string }>('node', id, name) : undefined;
     if (node === undefined) throw new GridError('not-found', `cluster ${id} has no node ${JSON.stringify(name.slice(0, 20))}`);
     const hub = this.tasks.hub(id);
@@ -115,12 +129,15 @@ export class Clusters implements ClusterService, NodeDialer {
 
   private async store(caller: Caller, key: string, request: ClusterRequest, hash: string): Promise<string> {
     const created = new Date();
-    await this.checkQuota(caller, request);
+    await this.checkQuota(this.tools.db, caller, request); // at once, before a site is asked
     const [until, placement] = await Promise.all([this.delegations.until(caller), placeNow(request, this.tools.sites)]);
-    const { expires, warnings } = lease(created, request.lifetime, until);
+    await checkCredential(until, this.limits.credentialMargin, () => this.estimate(request, placement));
+    const { asked, expires, warnings } = leaseOf(created, request.lifetime, { until, certificate: new Date(caller.certificateNotAfter) });
     const id = newId();
     const made = await this.tools.db.transaction(async (tx) => {
-      const row = await tx.row('insertCluster', id, caller.subject, key, hash, JSON.stringify(request), warnings, expires, until, created);
+      await tx.rows('lockQuotas'); // of two at once, the second one sees the first
+      await this.checkQuota(tx, caller, request);
+      const row = await tx.row('insertCluster', id, caller.subject, key, hash, JSON.stringify(request), warnings, expires, until, created, caller.vo, asked);
       if (row !== undefined && placement !== undefined) await storeParts(tx, id, placement.shares);
       return row;
     });
@@ -140,12 +157,36 @@ export class Clusters implements ClusterService, NodeDialer {
     throw new GridError('conflict', `the idempotency key ${key} was used for another request, cluster ${earlier.id}`, { hint: 'use a new key for a new cluster' });
   }
 
-  private async checkQuota(caller: Caller, request: ClusterRequest): Promise<void> {
-    const used = await this.tools.db.row<{ clusters: number; nodes: number }>('usage', caller.subject);
-    const { clustersPerOwner, nodesPerOwner } = this.limits;
-    const { clusters, nodes } = used ?? { clusters: 0, nodes: 0 };
-    if (clusters + 1 > clustersPerOwner) throw new GridError('quota', `asked 1 cluster more; you have ${clusters}, allowed are ${clustersPerOwner}`, { hint: 'destroy one first' });
-    if (nodes + request.count > nodesPerOwner) throw new GridError('quota', `asked ${request.count} nodes more; you have ${nodes}, allowed are ${nodesPerOwner}`, { hint: 'destroy a cluster first' });
+  private async checkQuota(db: Database, caller: Caller, request: ClusterRequest): Promise<void> {
+    const { count, memory } = request;
+    const { clustersPerOwner, nodesPerOwner, memoryPerOwner } = this.limits;
+    const limits = { clusters: clustersPerOwner, nodes: nodesPerOwner, ...(memoryPerOwner === undefined ? {} : { memory: memoryPerOwner }) };
+    const owner = (await db.row<Holding>('usage', caller.subject)) ?? nothing;
+    const vo = (caller.vo === '' ? undefined : await db.row<Holding>('usageOfVo', caller.vo)) ?? nothing;
+    this.authorizer.checkQuota(caller, limits, { clusters: 1, nodes: count, memory: count * memory }, { owner, vo });
+  }
+
+  /** Seconds until ready, as the sites predict; undefined if they do not say. */
+  private async estimate(request: ClusterRequest, placement: Placement | undefined): Promise<number | undefined> {
+    if (placement === undefined) return undefined;
+    const plans = placement.shares.map(async ({ site, nodes }) => (await this.tools.sites.head(site)).plan(request, nodes));
+    return predictedSeconds(await Promise.all(plans));
+  }
+
+  /**
+   * Gives leases that were cut to the end of their owner's credential what was asked, as far as a newer delegation lasts;
+   * called now and then, and repeatable.
+   */
+  async followDelegations(): Promise<void> {
+    for (const { id, expires } of await this.tools.db.rows<{ id: string; expires: Date }>('lengthenLeases')) {
+      await this.tools.records.event(id, { kind: 'state', text: `a newer delegation lasts longer: the lease ends ${expires.toISOString()}` });
+      this.renew(id);
+    }
+  }
+
+  private renew(id: string): void {
+    const job = this.tasks.job(id);
+    if (job) void renewLease(job).catch((error: unknown) => job.log.error({ err: error }, 'renewing certificates failed'));
   }
 
   /** A fresh certificate for the caller, admitted by the hub at an address of its own. */
@@ -167,11 +208,17 @@ export class Clusters implements ClusterService, NodeDialer {
     });
   }
 
-  /** The row, if the caller may see it; else the same answer as for one that does not exist. */
-  private async owned(caller: Caller, id: string): Promise<OwnedRow> {
+  /** The row, if the caller may do this and see it; else the same answer as for one that does not exist. */
+  private async owned(caller: Caller, id: string, operation: Operation): Promise<OwnedRow> {
+    this.authorizer.check(caller, operation);
     const row = isName('cluster', id) ? await this.tools.records.owned(id) : undefined;
-    if (row === undefined || (row.owner !== caller.subject && !caller.roles.includes('grid-admin'))) throw notFound(id);
+    if (row === undefined || (row.owner !== caller.subject && !this.authorizer.may(caller, 'anyOwner'))) throw notFound(id);
     return row;
+  }
+
+  /** The owner whose clusters the caller sees; undefined: all. */
+  private ownOnly(caller: Caller): string | undefined {
+    return this.authorizer.may(caller, 'anyOwner') ? undefined : caller.subject;
   }
 
   private async view(id: string): Promise<ClusterView> {
@@ -179,22 +226,6 @@ export class Clusters implements ClusterService, NodeDialer {
     if (view === undefined) throw notFound(id);
     return view;
   }
-}
-
-/** The end of a lease: as asked, but not after our right to act for the owner. */
-function lease(from: Date, minutes: number, until: Date): { expires: Date; warnings: readonly string[] } {
-  const asked = new Date(from.getTime() + minutes * 60_000);
-  if (asked <= until) return { expires: asked, warnings: [] };
-  return { expires: until, warnings: [`your proxy ends before the lease: everything ends with it, ${until.toISOString()}; extend the lease with a newer proxy, or delegate a longer one`] };
-}
-
-function checkMayCreate(caller: Caller): void {
-  if (!caller.roles.includes('user')) throw new GridError('not-authorized', `${caller.subject} may not create clusters: it has no account here`, { hint: 'ask the administrator of this grid for a line in the grid-mapfile' });
-  if (caller.limited) throw new GridError('not-authorized', 'a limited proxy may not start jobs', { hint: 'make a full proxy: gridvc proxy init' });
-}
-
-function ownOnly(caller: Caller): string | undefined {
-  return caller.roles.includes('grid-admin') ? undefined : caller.subject;
 }
 
 function newId(): string {

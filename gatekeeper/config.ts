@@ -21,8 +21,12 @@ const limits = z.strictObject({
   /** Nodes of one cluster; minutes of the longest lease. */
   count: z.int().positive().max(3000).default(defaultRequestLimits.count),
   lifetime: z.int().positive().default(defaultRequestLimits.lifetime),
+  /** Of one owner at one time, where the quotas file says nothing else; memory in MiB. */
   clustersPerOwner: z.int().positive().default(50),
   nodesPerOwner: z.int().positive().default(2000),
+  memoryPerOwner: z.int().positive().optional(),
+  /** Seconds that a credential must last beyond the estimated build. */
+  credentialMargin: z.int().nonnegative().default(300),
 });
 
 const overlay = z.strictObject({
@@ -45,6 +49,8 @@ const schema = z.strictObject({
   gridmap: absolute,
   bans: absolute.optional(),
   roles: absolute.optional(),
+  rules: absolute.optional(),
+  quotas: absolute.optional(),
   overlay,
   limits: limits.prefault({}),
   log: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),

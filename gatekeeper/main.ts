@@ -13,16 +13,18 @@ import type { Issuer } from '../src/pki/issue.js';
 import { certificatesOf, writePem } from '../src/pki/pem.js';
 import { peerChain, tlsServerOptions } from '../src/pki/tls.js';
 import { TrustDirectory } from '../src/pki/trust-directory.js';
+import type { UploadStore } from '../src/ports.js';
 import { openDatabase, type Database } from '../src/store/database.js';
 import { startPostgres } from '../src/store/embedded.js';
 import { openSecrets } from '../src/store/secrets.js';
+import { Authorizer } from './authorization/authorizer.js';
 import type { Tools } from './cluster/job.js';
 import type { Material } from './cluster/material.js';
 import { ClusterRecords } from './cluster/records.js';
 import { ClusterTasks } from './cluster/tasks.js';
 import { Clusters } from './clusters.js';
 import { parseGatekeeperConfig, type GatekeeperConfig } from './config.js';
-import { Delegations } from './delegations.js';
+import { Delegations, type ReadChain } from './delegations.js';
 import { HeadClient } from './head-client.js';
 import { Authenticator } from './identity/authenticator.js';
 import { fromElements } from './request/from-elements.js';
@@ -39,6 +41,7 @@ Runs the gatekeeper of a grid: the front door for users and site administrators.
 `;
 const sql = join(import.meta.dirname, '../../sql/gatekeeper');
 const sweepMilliseconds = 3600_000;
+const delegationMilliseconds = 10_000;
 
 /** Releases, run last in first out; all run. */
 type Releases = (() => Promise<void> | void)[];
@@ -50,8 +53,9 @@ async function run(config: GatekeeperConfig, log: Log, releases: Releases): Prom
   releases.push(() => db.close());
   const trust = TrustDirectory.open(config.trust, log);
   const authenticator = new Authenticator(trust, { gridmap: config.gridmap, bans: config.bans, roles: config.roles }, log);
+  const authorizer = new Authorizer({ rules: config.rules, quotas: config.quotas }, log);
   const [certificate, key] = await Promise.all([readPem(config.certificate), readPem(config.key)]);
-  const sites = new Sites(db, (site) => connectHead(site, { trust, certificate, key }), log);
+  const sites = new Sites(db, (site) => connectHead(site, { trust, certificate, key }), log, authorizer);
   releases.push(() => sites.close());
   const uploads = diskUploads(config.home, { fileBytes: config.limits.uploadBytes, ownerBytes: config.limits.ownerUploadBytes });
   const sweep = setInterval(() => void uploads.sweep().catch((error: unknown) => log.warn({ err: error }, 'sweeping uploads failed')), sweepMilliseconds);
@@ -68,14 +72,16 @@ async function run(config: GatekeeperConfig, log: Log, releases: Releases): Prom
     log,
   };
   const tasks = new ClusterTasks(tools);
-  const delegation = await Delegations.open(db, config.home, async (chain) => {
-    const identity = authenticator.identify(certificatesOf(chain), new Date());
-    const [proxy] = identity.chain;
+  const readChain = async (chain: string): ReturnType<ReadChain> => {
+    const { subject, notAfter, limited, chain: [proxy] } = authenticator.identify(certificatesOf(chain), new Date());
     if (proxy === undefined) throw new GridError('bad-request', 'the delegated chain is empty');
-    return { subject: identity.subject, notAfter: identity.notAfter, publicKey: proxy.publicKey };
-  });
+    return { subject, notAfter, limited, publicKey: proxy.publicKey };
+  };
+  const delegation = await Delegations.open(db, config.home, readChain, { authorizer, leastSeconds: config.limits.credentialMargin, renewed: () => clusters.followDelegations() });
   const count = Math.min(config.limits.count, nodeRoom(config.overlay.prefix));
-  const clusters = new Clusters(tools, tasks, delegation, { ...config.limits, count });
+  const clusters = new Clusters(tools, tasks, delegation, { ...config.limits, count }, authorizer);
+  const follow = setInterval(() => void followDelegations(clusters, delegation).catch((error: unknown) => log.warn({ err: error }, 'following delegations failed')), delegationMilliseconds);
+  releases.push(() => clearInterval(follow));
   await uploads.sweep();
   await tasks.start();
   releases.push(() => tasks.close());
@@ -84,13 +90,28 @@ async function run(config: GatekeeperConfig, log: Log, releases: Releases): Prom
     tls: { ...tlsServerOptions, cert: certificate, key },
     authenticate: (socket) => authenticator.authenticate(peerChain(socket), new Date()),
     services: { clusters, delegation, sites, fromRsl, fromElements },
-    uploads,
+    uploads: guarded(uploads, authorizer),
     dialer: clusters,
     limits: { bodyBytes: config.limits.bodyBytes, connections: config.limits.connections },
     log,
   });
   releases.push(() => server.close(2));
   log.info({ host: config.listen.host, port: server.port }, 'ready');
+}
+
+async function followDelegations(clusters: Clusters, delegation: Delegations): Promise<void> {
+  await clusters.followDelegations();
+  await delegation.sweep();
+}
+
+function guarded(uploads: UploadStore, authorizer: Authorizer): UploadStore {
+  return {
+    put: async (caller, body) => {
+      authorizer.check(caller, 'putFile');
+      return uploads.put(caller, body);
+    },
+    read: (owner, id) => uploads.read(owner, id),
+  };
 }
 
 async function openStore(config: GatekeeperConfig, log: Log): Promise<Database> {

@@ -9,6 +9,7 @@ import type { Caller, SiteSnapshot, SiteState, SiteView } from '../src/domain/vi
 import type { HeadService, SiteService } from '../src/ports.js';
 import type { Log } from '../src/log.js';
 import type { Database } from '../src/store/database.js';
+import { Authorizer } from './authorization/authorizer.js';
 import type { KnownSite } from './schedule.js';
 
 const answerSeconds = 3;
@@ -32,6 +33,7 @@ export class Sites implements SiteService {
     private readonly db: Database,
     private readonly connect: (site: { url: string; subject: string }) => HeadConnection,
     private readonly log: Log,
+    private readonly authorizer: Authorizer = new Authorizer({}, log),
   ) {}
 
   /** The head of a site; not-found if it is not registered. */
@@ -51,7 +53,7 @@ export class Sites implements SiteService {
   }
 
   async registerSite(caller: Caller, site: { name: string; url: string; subject: string }): Promise<SiteView> {
-    checkAdmin(caller);
+    this.authorizer.check(caller, 'registerSite');
     checkName('site', site.name);
     if (!URL.canParse(site.url) || new URL(site.url).protocol !== 'https:') throw new GridError('bad-request', `${JSON.stringify(site.url.slice(0, 200))} is not an https URL`, { hint: 'like https://head.example.org:8451' });
     if (!site.subject.startsWith('/')) throw new GridError('bad-request', `${JSON.stringify(site.subject.slice(0, 200))} is not a subject DN`, { hint: 'like /O=Grid/CN=head.example.org' });
@@ -68,18 +70,19 @@ export class Sites implements SiteService {
   }
 
   async setSiteState(caller: Caller, name: string, state: SiteState): Promise<SiteView> {
-    checkAdmin(caller);
+    this.authorizer.check(caller, 'setSiteState');
     if ((await this.db.row('setSiteState', name, state)) === undefined) throw notFound(name);
     this.log.info({ site: name, state, by: caller.subject }, 'site state set');
     return this.view(await this.row(name));
   }
 
-  async listSites(_caller: Caller): Promise<readonly SiteView[]> {
+  async listSites(caller: Caller): Promise<readonly SiteView[]> {
+    this.authorizer.check(caller, 'listSites');
     return Promise.all((await this.rows()).map((row) => this.view(row)));
   }
 
   async unregisterSite(caller: Caller, name: string): Promise<void> {
-    checkAdmin(caller);
+    this.authorizer.check(caller, 'unregisterSite');
     await this.row(name);
     if ((await this.db.row('removeSite', name)) === undefined) {
       const living = await this.db.rows<{ cluster: string }>('livingParts', name);
@@ -133,11 +136,6 @@ export class Sites implements SiteService {
       freeMemory: (hosts?.hosts ?? []).reduce((sum, host) => sum + host.freeMemory, 0),
     };
   }
-}
-
-function checkAdmin(caller: Caller): void {
-  if (caller.roles.includes('site-admin') || caller.roles.includes('grid-admin')) return;
-  throw new GridError('not-authorized', `${caller.subject} is neither site-admin nor grid-admin`, { hint: 'a grid administrator can add the role to the roles file of the gatekeeper' });
 }
 
 function notFound(name: string): GridError {

@@ -4,7 +4,7 @@
  */
 import { X509Certificate } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
@@ -13,6 +13,7 @@ import { ClusterRecords } from '../gatekeeper/cluster/records.js';
 import { Roll } from '../gatekeeper/cluster/roll.js';
 import type { Tools } from '../gatekeeper/cluster/job.js';
 import type { Material } from '../gatekeeper/cluster/material.js';
+import { Authorizer } from '../gatekeeper/authorization/authorizer.js';
 import { Clusters } from '../gatekeeper/clusters.js';
 import { parseGatekeeperConfig } from '../gatekeeper/config.js';
 import { Delegations } from '../gatekeeper/delegations.js';
@@ -156,7 +157,7 @@ t.test('clusters', { skip }, async (t) => {
     longestLease: 10_080,
     log,
   };
-  const who = (name: string, more: Partial<Caller> = {}): Caller => ({ subject: `/O=Grid/CN=${name}`, account: name, roles: ['user'], limited: false, notAfter: Date.now() + 12 * 3600_000, ...more });
+  const who = (name: string, more: Partial<Caller> = {}): Caller => ({ subject: `/O=Grid/CN=${name}`, account: name, roles: ['user'], issuer: '/O=Grid/CN=CA', fqans: [], vo: '', limited: false, notAfter: Date.now() + 12 * 3600_000, certificateNotAfter: Date.now() + 300 * 86_400_000, ...more });
   const alice = who('Alice');
   const admin = who('Root', { roles: ['user', 'grid-admin'] });
   const delegations = await Delegations.open(db, server.home, async (chain) => {
@@ -327,7 +328,7 @@ t.test('clusters', { skip }, async (t) => {
     const long = await clusters.createCluster(short, 'l2', ask({ count: '1', maxwalltime: '120' }));
     t.same(long.warnings, [], 'a delegated proxy lasts for a longer lease');
     await until(cut.id, 'launching');
-    await db.rows('setLease', cut.id, new Date(), new Date());
+    await db.rows('setLease', cut.id, new Date(), new Date(), new Date());
     await until(cut.id, 'destroyed');
     t.match((await clusters.awaitEvents(alice, cut.id, 0, 0)).map((event) => event.text), /the lease has ended/);
     const news = clusters.awaitEvents(alice, long.id, 1000, 5);
@@ -335,6 +336,91 @@ t.test('clusters', { skip }, async (t) => {
     t.same(await clusters.awaitEvents(alice, long.id, 1000, 0), []);
     await until(long.id, 'destroyed');
     void news.catch(() => {});
+  });
+
+  await t.test('quotas of an owner and of a VO, also at the same moment', async (t) => {
+    const quotas = join(server.home, 'quotas');
+    writeFileSync(quotas, 'user "/O=Grid/CN=Carol" clusters=2 memory=1000\nvo bio nodes=3\n');
+    const strict = new Clusters(tools, tasks, delegations, limits, new Authorizer({ quotas }, log));
+    const made: string[] = [];
+    const create = async (caller: Caller, words: Readonly<Record<string, string>>): Promise<string> => {
+      const outcome = await strict.createCluster(caller, `q${made.length}-${Math.random()}`, ask({ sites: 'alpha', ...words })).catch((error: GridError) => error);
+      if (outcome instanceof GridError) return `${outcome.kind}: ${outcome.message}`;
+      made.push(outcome.id);
+      return 'made';
+    };
+    const carol = who('Carol');
+    t.match(await create(carol, { count: '4' }), /^quota: asked 1280 MiB of memory more; used are 0, allowed are 1000 \(quota of .*Carol: .*quotas:1\)/);
+    const six = await Promise.all(Array.from({ length: 6 }, () => create(carol, { count: '1' })));
+    t.equal(six.filter((each) => each === 'made').length, 2, 'six at once, two are allowed');
+    t.match(six.find((each) => each !== 'made'), /^quota: asked 1 cluster more; used are 2, allowed are 2/);
+    const member = (name: string): Caller => who(name, { fqans: ['/bio/Role=x', '/chem'], vo: 'bio' });
+    t.equal(await create(member('Dan'), { count: '2' }), 'made');
+    t.match(await create(member('Eve'), { count: '2' }), /^quota: asked 2 nodes more; used are 2, allowed are 3 \(quota of VO bio: .*:2\)/);
+    t.equal(await create(who('Eve'), { count: '2' }), 'made', 'without the VO');
+    for (const id of made) await clusters.destroyCluster(admin, id);
+    for (const id of made) await until(id, 'destroyed');
+    t.equal(await create(member('Eve'), { count: '3' }), 'made', 'what is destroyed counts no more');
+    await clusters.destroyCluster(admin, made.at(-1) ?? '');
+    await until(made.at(-1) ?? '', 'destroyed');
+  });
+
+  await t.test('a rule can take away what the default gives', async (t) => {
+    const rules = join(server.home, 'rules');
+    writeFileSync(rules, 'deny destroyCluster,openTunnel dn="/O=Grid/CN=Alice"\npermit anyOwner vo=ops\npermit *\n');
+    const strict = new Clusters(tools, tasks, delegations, limits, new Authorizer({ rules }, log));
+    const { id } = await strict.createCluster(who('Frank'), 'r1', ask({ count: '1', sites: 'alpha' }));
+    await t.rejects(strict.destroyCluster(alice, 'zzzzzzzz'), { kind: 'not-authorized', message: /may not destroyCluster: a rule of this grid denies it \(.*rules:1\)/ }, 'the same for what is there and what is not');
+    await t.rejects(strict.dial(alice, id, 'n1'), { kind: 'not-authorized', message: /openTunnel/ });
+    t.equal((await strict.getCluster(who('Op', { fqans: ['/ops'], vo: 'ops' }), id)).id, id);
+    await strict.destroyCluster(who('Frank'), id);
+    await until(id, 'destroyed');
+  });
+
+  await t.test('delegations: least life, renewal, dropped when nobody needs them', async (t) => {
+    const gina = who('Gina', { notAfter: Date.now() + 1200_000 });
+    const authority = await makeAuthority({ subject: '/O=Grid/CN=CA', days: 30 });
+    const user = await userOf(authority, gina.subject);
+    let lengthened = 0;
+    const kept = await Delegations.open(db, server.home, async (chain) => {
+      const proxy = new X509Certificate(chain);
+      return { subject: gina.subject, notAfter: new Date(proxy.validTo), publicKey: proxy.publicKey };
+    }, { renewed: async () => { lengthened++; await clusters.followDelegations(); } });
+    const put = async (seconds: number): Promise<string> => {
+      const { id, request } = await kept.requestDelegation(gina);
+      const { chain } = await issueProxy({ issuer: user, publicKey: (await readRequest(request)).publicKey, notAfter: new Date(Date.now() + seconds * 1000) });
+      await kept.putDelegation(gina, id, chain);
+      return id;
+    };
+    const files = (): string[] => readdirSync(join(server.home, 'delegations')).sort();
+    const before = files();
+    await t.rejects(put(100), { kind: 'bad-request', message: /the delegated proxy ends in \d+ s \(2.*\); it must last at least 300 s/ });
+    await t.rejects(clusters.createCluster({ ...gina, notAfter: Date.now() + 250_000 }, 'd0', ask({ count: '1', sites: 'alpha' })), { kind: 'not-authorized', message: /ends in 2\d\d s.*at least 302 s are needed: 2 s to build the cluster, as estimated, and a margin of 300 s/ });
+    const cut = await clusters.createCluster(gina, 'd1', ask({ count: '1', maxwalltime: '60', sites: 'alpha' }));
+    t.match(cut, { warnings: [/your proxy ends before the lease/], expires: new Date(gina.notAfter).toISOString() });
+    await until(cut.id, 'launching');
+    await tools.records.advance(cut.id, 'ready'); // as if its nodes had come
+    const id = await put(2400);
+    t.equal(lengthened, 1);
+    t.same(files().filter((name) => name.startsWith(id)), [`${id}.key`, `${id}.pem`]);
+    for (const name of files()) t.equal(statSync(join(server.home, 'delegations', name)).mode & 0o777, 0o600);
+    const longer = await clusters.getCluster(gina, cut.id);
+    t.ok(Math.abs(Date.parse(longer.expires) - Date.now() - 2400_000) < 5000, 'the lease follows the delegation');
+    await put(7200);
+    const whole = await clusters.getCluster(gina, cut.id);
+    t.equal(Date.parse(whole.expires), Date.parse(cut.created) + 3600_000, 'and ends as it was asked');
+    t.same(whole.warnings, []);
+    t.match((await clusters.awaitEvents(gina, cut.id, 0, 0)).map((event) => event.text).join('\n'), /a newer delegation lasts longer: the lease ends/);
+    await kept.sweep();
+    const newest = files().filter((name) => !before.includes(name) && name.endsWith('.pem'));
+    t.equal(newest.length, 1, 'the newest is kept while a cluster lives; the one before is gone');
+    await clusters.destroyCluster(gina, cut.id);
+    await until(cut.id, 'destroyed');
+    await kept.sweep();
+    t.same(files().filter((name) => newest.includes(name)), [], 'dropped with the last cluster');
+    const early = await put(7200);
+    await kept.sweep();
+    t.ok(files().includes(`${early}.pem`), 'one that waits for its first cluster is kept');
   });
 });
 

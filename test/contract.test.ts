@@ -60,7 +60,7 @@ function subjectOf(socket: TLSSocket): string {
   }
   return `/O=${certificate.subject.O}/CN=${[certificate.subject.CN].flat()[0]}`;
 }
-const authenticate = (socket: TLSSocket): Caller => ({ subject: subjectOf(socket), account: 'alice', roles: ['user'], limited: false, notAfter: tomorrow.getTime() });
+const authenticate = (socket: TLSSocket): Caller => ({ subject: subjectOf(socket), account: 'alice', roles: ['user'], issuer: '/O=Grid/CN=CA', fqans: [], vo: '', limited: false, notAfter: tomorrow.getTime(), certificateNotAfter: tomorrow.getTime() });
 
 const odd = 'a < b & "c" > d \u00e9\u{1f600}\nline\ttwo\r\n  spaces  ';
 const node = { name: 'n1', site: 'alpha', host: 'h1', overlayAddress: '10.128.0.2', state: 'ready' as const };

@@ -558,7 +558,7 @@ t.test('the authenticator', async (t) => {
     }
     throw new Error('was let in');
   };
-  t.same(authenticator.authenticate(chain, new Date()), { subject: '/O=Grid/CN=Alice', account: 'alice', roles: ['user', 'grid-admin'], limited: false, notAfter: readCertificate(proxy.raw).notAfter });
+  t.same(authenticator.authenticate(chain, new Date()), { subject: '/O=Grid/CN=Alice', account: 'alice', roles: ['user', 'grid-admin'], issuer: '/O=Grid/CN=CA', fqans: [], vo: '', limited: false, notAfter: readCertificate(proxy.raw).notAfter, certificateNotAfter: readCertificate(alice.raw).notAfter });
   const site = f.forge({ issuer: ca, subject: '/O=Grid/CN=Site' });
   t.match(authenticator.authenticate([site.raw], new Date()), { account: '', roles: ['site-admin'] }, 'a role without an account');
   const expired = refusal(authenticator, chain, new Date(Date.now() + 31 * 60_000));

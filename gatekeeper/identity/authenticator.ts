@@ -4,22 +4,15 @@
  * connection; expiry, bans, map and roles with every request.
  */
 import { GridError } from '../../src/domain/error.js';
-import type { Caller, Role } from '../../src/domain/views.js';
+import type { Caller } from '../../src/domain/views.js';
 import type { Log } from '../../src/log.js';
 import { validateChain, type GridIdentity, type Verdict } from '../../src/pki/chain.js';
 import type { Refusal, RefusalCode } from '../../src/pki/refusal.js';
 import type { Trust, TrustDirectory } from '../../src/pki/trust-directory.js';
-import { isBanned, readBans, type Bans } from './ban-file.js';
+import { admit, isKnown, type NameFiles, type Speaker } from './admission.js';
 import { quoteDn } from './dn-line.js';
-import { accountOf, readGridMap, type GridMap } from './grid-mapfile.js';
-import { WatchedFile } from './names-file.js';
-import { readRoles, rolesOf, type RoleMap } from './roles-file.js';
-
-export interface AuthenticatorFiles {
-  readonly gridmap: string;
-  readonly bans?: string | undefined;
-  readonly roles?: string | undefined;
-}
+import { watchNameFiles, type NameFilePaths } from './name-files.js';
+import { voOf } from './name-pattern.js';
 
 interface Validated {
   readonly identity: GridIdentity;
@@ -35,19 +28,16 @@ const lookAgainEvery = 1_000;
 
 export class Authenticator {
   readonly #trust: TrustDirectory;
-  readonly #map: WatchedFile<GridMap>;
-  readonly #bans: WatchedFile<Bans> | undefined;
-  readonly #roles: WatchedFile<RoleMap> | undefined;
+  readonly #files: NameFilePaths;
+  readonly #names: () => NameFiles;
   /** By the chain's array: peerChain gives one connection always the same one. */
   readonly #validated = new WeakMap<readonly Uint8Array[], Validated>();
   #lookedAgain = -Infinity;
 
-  constructor(trust: TrustDirectory, files: AuthenticatorFiles, log: Log) {
+  constructor(trust: TrustDirectory, files: NameFilePaths, log: Log) {
     this.#trust = trust;
-    this.#map = new WatchedFile(files.gridmap, (text) => readGridMap(text, files.gridmap, log), log);
-    const { bans, roles } = files;
-    this.#bans = bans === undefined ? undefined : new WatchedFile(bans, readBans, log);
-    this.#roles = roles === undefined ? undefined : new WatchedFile(roles, (text) => readRoles(text, roles, log), log);
+    this.#files = files;
+    this.#names = watchNameFiles(files, log);
   }
 
   /**
@@ -56,12 +46,24 @@ export class Authenticator {
    */
   authenticate(chain: readonly Uint8Array[], now: Date): Caller {
     const identity = this.identify(chain, now);
-    this.#refuseBanned(identity);
-    const account = accountOf(this.#map.current(), identity.subject);
-    const extra = this.#roles ? rolesOf(this.#roles.current(), identity.subject) : [];
-    if (account === undefined && extra.length === 0) throw this.#unmapped(identity);
-    const roles: Role[] = account === undefined ? [...extra] : [...new Set<Role>(['user', ...extra])];
-    return { subject: identity.subject, account: account ?? '', roles, limited: identity.limited, notAfter: identity.notAfter.getTime() };
+    const speaker = speakerOf(identity);
+    const admission = admit(this.#names(), speaker);
+    if (admission.ban) {
+      const { name, line } = admission.ban;
+      throw new GridError('not-authorized', `${quoteDn(name)} is banned here (${this.#files.bans}:${line})`, { hint: 'ask the administrator of this grid' });
+    }
+    if (!isKnown(admission)) throw this.#unmapped(identity, speaker);
+    return {
+      subject: identity.subject,
+      account: admission.mapped?.account ?? '',
+      roles: admission.roles,
+      issuer: identity.issuer,
+      fqans: speaker.fqans,
+      vo: voOf(speaker.fqans),
+      limited: identity.limited,
+      notAfter: identity.notAfter.getTime(),
+      certificateNotAfter: endEntityOf(identity).notAfter,
+    };
   }
 
   /** Identity alone, without bans and map: not-authenticated or an identity. */
@@ -84,21 +86,27 @@ export class Authenticator {
     return fresh === trust ? verdict : validateChain(chain, fresh, now);
   }
 
-  /** Every name of the chain: proxies, end entity, authorities. */
-  #refuseBanned(identity: GridIdentity): void {
-    if (!this.#bans) return;
-    const bans = this.#bans.current();
-    const banned = identity.chain.find(({ subject }) => isBanned(bans, subject));
-    if (!banned) return;
-    throw new GridError('not-authorized', `${quoteDn(banned.subject)} is banned here (${this.#bans.path})`, { hint: 'ask the administrator of this grid' });
-  }
-
-  #unmapped({ subject, independent }: GridIdentity): GridError {
-    const whose = independent ? `${quoteDn(subject)}, an independent proxy that speaks in its own name only,` : quoteDn(subject);
-    return new GridError('not-authorized', `${whose} is not in the grid-mapfile (${this.#map.path})`, {
+  #unmapped({ subject, independent }: GridIdentity, { fqans }: Speaker): GridError {
+    const who = fqans.length === 0 ? quoteDn(subject) : `${quoteDn(subject)} with ${fqans.join(', ')}`;
+    const whose = independent ? `${who}, an independent proxy that speaks in its own name only,` : who;
+    return new GridError('not-authorized', `${whose} is not in the grid-mapfile (${this.#files.gridmap})`, {
       hint: independent ? 'make an ordinary proxy: gridvc proxy init' : `ask the administrator of this grid to add the line: ${quoteDn(subject)} ACCOUNT`,
     });
   }
+}
+
+function speakerOf(identity: GridIdentity): Speaker {
+  const { chain } = identity;
+  const authorities = chain.slice(chain.indexOf(endEntityOf(identity)) + 1);
+  const { fqans = [] } = identity as { fqans?: readonly string[] };
+  return { subject: identity.subject, fqans, names: chain.map(({ subject }) => subject), authorities: authorities.map(({ subject }) => subject) };
+}
+
+/** The first of the chain that is no proxy. */
+function endEntityOf({ chain }: GridIdentity): GridIdentity['chain'][number] {
+  const found = chain.find(({ proxy }) => proxy === undefined);
+  if (!found) throw new GridError('internal', 'a valid chain has no end entity');
+  return found;
 }
 
 function refused(refusal: Refusal): GridError {

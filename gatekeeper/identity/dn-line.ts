@@ -24,12 +24,13 @@ export function readDnLine(line: string): DnLine | undefined {
   if (text === '' || text.startsWith('#')) return undefined;
   const match = text.startsWith('"') ? /^"((?:[^"\\]|\\.)*)"(?:\s+(.*))?$/.exec(text) : /^(\S+)(?:\s+(.*))?$/.exec(text);
   if (!match) throw new LineError('the DN is not closed by a quote, or something stands right behind it');
-  const dn = encode(text.startsWith('"') ? (match[1] ?? '') : (match[1] ?? '').replaceAll('\\', '\\\\'));
+  const dn = encodeQuoted(text.startsWith('"') ? (match[1] ?? '') : (match[1] ?? '').replaceAll('\\', '\\\\'));
   if (!dn.startsWith('/') && !dn.startsWith('*')) throw new LineError('a DN starts with /, as in "/O=Grid/CN=Alice"');
   return { dn, rest: (match[2] ?? '').trim() };
 }
 
-function encode(quoted: string): string {
+/** What stands between quotes -> Globus text. */
+export function encodeQuoted(quoted: string): string {
   return quoted.replace(/\\x([0-9A-Fa-f]{2})|\\([/+])|\\(.)|([^\x20-\x7e])/gu, (_, hex?: string, sign?: string, plain?: string, other?: string) => {
     if (hex !== undefined) return encodeByte(Number.parseInt(hex, 16));
     if (sign !== undefined) return `\\${sign}`;

@@ -19,8 +19,8 @@ delete from sites where name = $1 and not exists (select from parts where site =
 -- :insertCluster
 -- with its first event; nothing if this owner used the key before
 with made as (
-  insert into clusters (id, owner, idempotency_key, request_hash, request, warnings, expires, until, created, last_event)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)
+  insert into clusters (id, owner, idempotency_key, request_hash, request, warnings, expires, until, created, vo, asked, last_event)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1)
   on conflict (owner, idempotency_key) do nothing
   returning id
 )
@@ -61,7 +61,16 @@ update clusters set state = $2, reason = coalesce($3, reason), ready_at = case w
 update clusters set undone = now() where id = $1
 
 -- :setLease
-update clusters set expires = $2, until = $3 where id = $1
+-- warnings about the lease before (cluster/lease.ts) are over
+update clusters set expires = $2, until = $3, asked = $4, warnings = array(select w from unnest(warnings) w where w not like 'your % ends before the lease%') where id = $1
+
+-- :lengthenLeases
+-- ready clusters whose lease was cut to a credential's end, and whose owner has delegated a longer one since
+with newer as (select owner, max(not_after) as until from delegations where not_after is not null group by owner)
+update clusters c set until = n.until, expires = least(c.asked, n.until), warnings = array(select w from unnest(c.warnings) w where w not like 'your % ends before the lease%')
+from newer n
+where c.owner = n.owner and c.undone is null and c.state = 'ready' and c.expires < c.asked and c.until < n.until
+returning c.id, c.expires
 
 -- :addWarning
 update clusters set warnings = warnings || $2::text where id = $1 and not $2 = any (warnings)
@@ -182,14 +191,34 @@ insert into delegations (id, owner) values ($1, $2)
 select owner, not_after as "notAfter" from delegations where id = $1
 
 -- :putDelegation
-update delegations set not_after = $3 where id = $1 and owner = $2 returning id
+update delegations set not_after = $3, put = now() where id = $1 and owner = $2 returning id
 
 -- :oldDelegations
 delete from delegations where owner = $1 and id <> $2 and (not_after is not null or created < now() - interval '1 hour') returning id
 
+-- :uselessDelegations
+-- Requests that nobody answered within an hour, proxies that ended, and those whose last cluster ended since they came.
+delete from delegations d where (d.not_after is null and d.created < now() - interval '1 hour') or d.not_after <= now()
+  or (d.not_after is not null and exists (select from clusters c where c.owner = d.owner and c.undone >= d.put)
+      and not exists (select from clusters c where c.owner = d.owner and c.undone is null))
+returning id
+
+-- :delegations
+select id from delegations
+
 -- :delegatedUntil
 select max(not_after) as "notAfter" from delegations where owner = $1
 
+-- :lockQuotas
+select pg_advisory_xact_lock(7205759404)
+
 -- :usage
 -- what an owner holds now, for quotas
-select count(*)::int as clusters, coalesce(sum((request->>'count')::int), 0)::int as nodes from clusters where owner = $1 and undone is null
+select count(*)::int as clusters, coalesce(sum((request->>'count')::int), 0)::int as nodes,
+  coalesce(sum((request->>'count')::float8 * (request->>'memory')::float8), 0)::float8 as memory
+from clusters where owner = $1 and undone is null
+
+-- :usageOfVo
+select count(*)::int as clusters, coalesce(sum((request->>'count')::int), 0)::int as nodes,
+  coalesce(sum((request->>'count')::float8 * (request->>'memory')::float8), 0)::float8 as memory
+from clusters where vo = $1 and undone is null

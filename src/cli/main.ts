@@ -5,6 +5,7 @@
 import { Command, CommanderError } from 'commander';
 import { addAccessCommands } from './commands/access.js';
 import { addChainCommands } from './commands/chain.js';
+import { addAuthorizationCommands } from './commands/authz.js';
 import { addClusterCommands } from './commands/cluster.js';
 import { addGridCommands } from './commands/grid.js';
 import { addMachineCommands } from './commands/machine.js';
@@ -39,6 +40,7 @@ Example:
   addClusterCommands(program);
   addAccessCommands(program);
   addSiteCommands(program);
+  addAuthorizationCommands(program);
   return program;
 }
 

@@ -12,9 +12,17 @@ export interface Caller {
   /** Account from the grid-mapfile, or "" for service callers. */
   readonly account: string;
   readonly roles: readonly Role[];
+  /** DN of the authority that issued the end entity's certificate. */
+  readonly issuer: string;
+  /** Verified VOMS attributes, primary first: /vo/group/Role=x. */
+  readonly fqans: readonly string[];
+  /** The VO of the primary one, "" without any. */
+  readonly vo: string;
   readonly limited: boolean;
   /** Unix ms at which the least-lived certificate of the chain ends. */
   readonly notAfter: number;
+  /** Unix ms at which the end entity's own certificate ends: no proxy lasts longer. */
+  readonly certificateNotAfter: number;
 }
 
 export const roles = ['user', 'site-admin', 'grid-admin'] as const;

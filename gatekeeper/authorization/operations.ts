@@ -1,0 +1,22 @@
+/** What can be asked of a gatekeeper, by name: the operations of its WSDLs and the two that have none. */
+export const operations = [
+  'plan',
+  'createCluster',
+  'getCluster',
+  'listClusters',
+  'awaitEvents',
+  'extendLifetime',
+  'destroyCluster',
+  'getAccess',
+  'openTunnel', // GET /tunnel/<cluster>/<node>
+  'putFile', // PUT /files
+  'requestDelegation',
+  'putDelegation',
+  'anyOwner', // besides the operation itself: with other owners' clusters, too
+  'registerSite',
+  'setSiteState',
+  'listSites',
+  'unregisterSite',
+] as const;
+
+export type Operation = (typeof operations)[number];
