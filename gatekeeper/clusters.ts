@@ -129,8 +129,7 @@ export class Clusters implements ClusterService, NodeDialer {
 
   private async store(caller: Caller, key: string, request: ClusterRequest, hash: string): Promise<string> {
     const created = new Date();
-    await this.checkQuota(this.tools.db, caller, request); // at once, before a site is asked
-    const [until, placement] = await Promise.all([this.delegations.until(caller), placeNow(request, this.tools.sites)]);
+    const [until, placement] = await Promise.all([this.delegations.until(caller), placeNow(request, this.tools.sites), this.checkQuota(this.tools.db, caller, request)]);
     await checkCredential(until, this.limits.credentialMargin, () => this.estimate(request, placement));
     const { asked, expires, warnings } = leaseOf(created, request.lifetime, { until, certificate: new Date(caller.certificateNotAfter) });
     const id = newId();

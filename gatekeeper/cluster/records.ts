@@ -109,7 +109,7 @@ export class ClusterRecords {
   }
 
   async event(id: string, ...events: readonly NewEvent[]): Promise<void> {
-    await append(this.db, id, events);
+    await append(this.db.soon, id, events);
     this.news.emit(id);
   }
 
@@ -117,7 +117,7 @@ export class ClusterRecords {
   async relay(id: string, site: string, events: readonly EventView[]): Promise<void> {
     const last = events.at(-1);
     if (last === undefined) return;
-    await this.db.transaction(async (tx) => {
+    await this.db.soon.transaction(async (tx) => {
       const moved = await tx.row('relayedTo', id, site, last.sequence);
       if (moved !== undefined) await append(tx, id, events.map((event) => ({ ...event, site })));
     });
@@ -145,7 +145,7 @@ export class ClusterRecords {
 
   /** True if the node really went forward to this state. */
   async setNode(id: string, node: string, state: NodeView['state'], more: { reason?: string; host?: string } = {}): Promise<boolean> {
-    return (await this.db.row('setNode', id, node, state, more.reason ?? null, more.host ?? null)) !== undefined;
+    return (await this.db.soon.row('setNode', id, node, state, more.reason ?? null, more.host ?? null)) !== undefined;
   }
 
   async setHosts(id: string, nodes: readonly PartNodeView[]): Promise<void> {

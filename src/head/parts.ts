@@ -117,7 +117,7 @@ export class Parts {
   }
 
   async setNode(cluster: string, node: string, state: PartNodeView['state'], reason?: string): Promise<void> {
-    await this.db.rows('setNodeState', cluster, node, state, reason ?? null);
+    await this.db.soon.rows('setNodeState', cluster, node, state, reason ?? null);
     await this.event(cluster, state === 'failed' ? 'error' : 'node', reason === undefined ? state : `${state}: ${reason}`, node);
   }
 
@@ -130,20 +130,20 @@ export class Parts {
   async measured(cluster: string, stage: MeasuredStage, started: Date): Promise<void> {
     const plan = (await this.db.row<RequestRow>('request', cluster))?.plan;
     const predicted = plan?.stages.find((planned) => planned.stage === stage.stage)?.predicted ?? null;
-    await this.db.rows('insertTiming', cluster, '', stage.stage, stage.bytes, stage.items, started, stage.seconds, predicted);
+    await this.db.soon.rows('insertTiming', cluster, '', stage.stage, stage.bytes, stage.items, started, stage.seconds, predicted);
     await this.event(cluster, 'stage-done', `${stage.stage} ${stage.seconds.toFixed(2)} s`);
   }
 
   async packageTimings(cluster: string, timings: readonly PackageTiming[]): Promise<void> {
     if (timings.length === 0) return;
     const column = <K extends keyof PackageTiming>(key: K): PackageTiming[K][] => timings.map((timing) => timing[key]);
-    await this.db.rows('insertPackageTimings', cluster, column('package'), column('version'), column('phase'), column('seconds'), column('bytes'), column('files'));
+    await this.db.soon.rows('insertPackageTimings', cluster, column('package'), column('version'), column('phase'), column('seconds'), column('bytes'), column('files'));
   }
 
   event(cluster: string, kind: EventView['kind'], text: string, node = ''): Promise<void> {
     const written = (this.writing.get(cluster) ?? Promise.resolve())
       .catch(() => {})
-      .then(() => this.db.rows('insertEvent', cluster, node, kind, text))
+      .then(() => this.db.soon.rows('insertEvent', cluster, node, kind, text))
       .then(() => void this.news.emit(cluster));
     this.writing.set(cluster, written);
     void written.catch(() => {}).then(() => this.writing.get(cluster) === written && this.writing.delete(cluster));
