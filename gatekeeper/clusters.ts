@@ -29,6 +29,7 @@ import type { Delegations } from './delegations.js';
 import { schedule } from './schedule.js';
 
 const mostPoll = 60;
+const mostFileBytes = 64 * 1024 * 1024;
 const loginUser = 'grid';
 const nothing: Holding = { clusters: 0, nodes: 0, memory: 0 };
 
@@ -129,7 +130,7 @@ export class Clusters implements ClusterService, NodeDialer {
 
   private async store(caller: Caller, key: string, request: ClusterRequest, hash: string): Promise<string> {
     const created = new Date();
-    const [until, placement] = await Promise.all([this.delegations.until(caller), placeNow(request, this.tools.sites), this.checkQuota(this.tools.db, caller, request)]);
+    const [until, placement] = await Promise.all([this.delegations.until(caller), placeNow(request, this.tools.sites), this.checkQuota(this.tools.db, caller, request), this.checkFiles(caller, request)]);
     await checkCredential(until, this.limits.credentialMargin, () => this.estimate(request, placement));
     const { asked, expires, warnings } = leaseOf(created, request.lifetime, { until, certificate: new Date(caller.certificateNotAfter) });
     const id = newId();
@@ -154,6 +155,13 @@ export class Clusters implements ClusterService, NodeDialer {
   private same(earlier: { id: string; requestHash: string }, hash: string, key: string): string {
     if (earlier.requestHash === hash) return earlier.id;
     throw new GridError('conflict', `the idempotency key ${key} was used for another request, cluster ${earlier.id}`, { hint: 'use a new key for a new cluster' });
+  }
+
+  /** Uploads must be there, and all files together small enough to travel in one document to each head. */
+  private async checkFiles(caller: Caller, request: ClusterRequest): Promise<void> {
+    const sizes = request.files.map(({ source }) => (source.kind === 'inline' ? Math.ceil(source.base64.length * 0.75) : this.tools.uploads.size(caller.subject, source.id)));
+    const total = (await Promise.all(sizes)).reduce((sum, bytes) => sum + bytes, 0);
+    if (total > mostFileBytes) throw new GridError('too-large', `the files of the request have ${total} bytes together, at most ${mostFileBytes} are possible`, { hint: 'fetch large data from the nodes, for instance by rsync over gridvc ssh' });
   }
 
   private async checkQuota(db: Database, caller: Caller, request: ClusterRequest): Promise<void> {

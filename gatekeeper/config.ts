@@ -13,7 +13,7 @@ const limits = z.strictObject({
   /** Bytes of one SOAP request. */
   bodyBytes: z.int().min(4096).default(4 * MiB),
   /** Bytes of one uploaded file, and of all of one owner. */
-  uploadBytes: z.int().positive().default(256 * MiB),
+  uploadBytes: z.int().positive().default(64 * MiB),
   ownerUploadBytes: z.int().positive().default(1024 * MiB),
   /** Bytes of all inline files of a request together. */
   inlineBytes: z.int().positive().default(defaultRequestLimits.inlineBytes),

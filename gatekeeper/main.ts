@@ -110,6 +110,7 @@ function guarded(uploads: UploadStore, authorizer: Authorizer): UploadStore {
       authorizer.check(caller, 'putFile');
       return uploads.put(caller, body);
     },
+    size: (owner, id) => uploads.size(owner, id),
     read: (owner, id) => uploads.read(owner, id),
   };
 }

@@ -11,7 +11,7 @@ import type { Caller } from '../src/domain/views.js';
 import type { UploadStore } from '../src/ports.js';
 
 export interface UploadLimits {
-  /** Largest single file in bytes, default 256 MiB. */
+  /** Largest single file in bytes, default 64 MiB. */
   readonly fileBytes?: number;
   /** All files of one owner together, default 1 GiB. */
   readonly ownerBytes?: number;
@@ -26,7 +26,7 @@ export interface DiskUploads extends UploadStore {
 
 /** @param home the gatekeeper's state directory */
 export function diskUploads(home: string, limits: UploadLimits = {}): DiskUploads {
-  const fileBytes = limits.fileBytes ?? 256 * 1024 * 1024;
+  const fileBytes = limits.fileBytes ?? 64 * 1024 * 1024;
   const ownerBytes = limits.ownerBytes ?? 1024 * 1024 * 1024;
   const lifetime = limits.lifetime ?? 24 * 3600 * 1000;
   const root = join(home, 'uploads');
@@ -64,15 +64,18 @@ export function diskUploads(home: string, limits: UploadLimits = {}): DiskUpload
     }
   };
 
-  const read = async (owner: string, id: string): Promise<Uint8Array> => {
+  /** Path and bytes of an upload that is there and has not expired. */
+  const found = async (owner: string, id: string): Promise<{ path: string; bytes: number }> => {
     const path = join(directoryOf(owner), checkName('upload', id));
-    try {
-      if ((await stat(path)).mtimeMs + lifetime > Date.now()) return await readFile(path);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    }
+    const status = await stat(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return undefined;
+      throw error;
+    });
+    if (status !== undefined && status.mtimeMs + lifetime > Date.now()) return { path, bytes: status.size };
     throw new GridError('not-found', `there is no upload ${id}`, { hint: 'send the file again by PUT /files (gridvc put); uploads are removed a day after they came' });
   };
+  const size = async (owner: string, id: string): Promise<number> => (await found(owner, id)).bytes;
+  const read = async (owner: string, id: string): Promise<Uint8Array> => readFile((await found(owner, id)).path);
 
   const sweepDirectory = async (directory: string): Promise<void> => {
     for (const name of await readdir(directory)) {
@@ -91,7 +94,7 @@ export function diskUploads(home: string, limits: UploadLimits = {}): DiskUpload
     for (const owner of owners) await sweepDirectory(join(root, owner));
   };
 
-  return { put, read, sweep };
+  return { put, size, read, sweep };
 }
 
 async function storedBytes(directory: string): Promise<number> {

@@ -158,7 +158,9 @@ export interface DelegationService {
 /** Files sent before the request, by HTTPS PUT /files; an upload belongs to its owner and dies after a day if unused. */
 export interface UploadStore {
   put(caller: Caller, body: AsyncIterable<Uint8Array>): Promise<{ id: string; bytes: number; sha256: string }>;
-  /** not-found for another owner's upload as for none. */
+  /** Bytes of an upload; not-found for another owner's as for none. */
+  size(owner: string, id: string): Promise<number>;
+  /** not-found like size. */
   read(owner: string, id: string): Promise<Uint8Array>;
 }
 

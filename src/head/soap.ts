@@ -26,7 +26,7 @@ export interface HeadServerOptions {
   /** Subject DN of the gatekeeper. */
   readonly gatekeeper: string;
   readonly service: HeadService;
-  /** Largest body in bytes, default 512 MiB: a part holds the uploads of its request, in base64. */
+  /** Largest body in bytes, default 128 MiB: a part holds the uploads of its request, in base64. */
   readonly bodyBytes?: number;
   readonly log: Log;
 }
@@ -45,7 +45,7 @@ export async function serveHead(options: HeadServerOptions): Promise<{ port: num
       const subject = await options.subjectOf(request.socket as TLSSocket);
       if (subject !== gatekeeper) throw new GridError('not-authorized', `${subject} may not call this head`, { hint: `only ${gatekeeper} may (setting "gatekeeper")` });
     },
-    bodyBytes: options.bodyBytes ?? 512 * 1024 * 1024,
+    bodyBytes: options.bodyBytes ?? 128 * 1024 * 1024,
     log,
   });
   app.use((_request, response) => void response.status(404).type('text/plain').send('a gridvc head: SOAP is at /soap/head\n'));
