@@ -158,7 +158,7 @@ function trust(severity: 'missing' | 'warning'): Finding[] {
     const authorities = names.filter((name) => /^[0-9a-f]{8}\.\d+$/.test(name));
     if (authorities.length === 0) return [{ ...missing('trust', `${dir} has no CA (HASH.0)`, 'openssl rehash DIR makes the names'), state: severity }];
     const problems = authorities.flatMap((name) => authorityProblems(dir, name, names));
-    return [ok('trust', `${dir}, ${authorities.length} ${authorities.length === 1 ? 'CA' : 'CAs'}`), ...problems, ...brokenFiles(dir, environment.variables['X509_VOMS_DIR'])];
+    return [ok('trust', `${dir}, ${authorities.length} ${authorities.length === 1 ? 'CA' : 'CAs'}`), ...problems, ...brokenFiles(dir, environment.variables['X509_VOMS_DIR']).filter(({ detail }) => !problems.some((told) => detail.startsWith(`${told.detail.split(' ')[0]}:`) && told.detail.includes('is not a certificate')))];
   } catch (error) {
     return [{ ...missing('trust', (error as Error).message, isGridError(error) ? (error.hint ?? '') : 'check X509_CERT_DIR'), state: severity }];
   }
@@ -178,8 +178,8 @@ function authorityProblems(dir: string, name: string, names: readonly string[]):
   try {
     const ends = Date.parse(new X509Certificate(readFileSync(join(dir, name))).validTo);
     if (ends < Date.now()) problems.push(warning('trust', `the CA in ${dir}/${name} has expired`, 'install its successor'));
-  } catch {
-    // not a certificate: brokenFiles says so
+  } catch (error) {
+    problems.push(warning('trust', `${dir}/${name} is not a certificate: ${(error as Error).message}`, 'remove or replace it'));
   }
   return problems;
 }
