@@ -5,7 +5,9 @@
 import { closeSync, existsSync, openSync, readFileSync, readdirSync, statfsSync } from 'node:fs';
 import { X509Certificate } from 'node:crypto';
 import { dirname, join } from 'node:path';
+import pino from 'pino';
 import { isGridError } from '../domain/error.js';
+import { TrustDirectory } from '../pki/trust-directory.js';
 import { commandPath, runCommand } from '../proc/command.js';
 import { availableMemory } from './grid/memory.js';
 import { embeddedGrid, findCredential, findGatekeeper, findTrust, stateHome, thisEnvironment } from './settings.js';
@@ -156,10 +158,16 @@ function trust(severity: 'missing' | 'warning'): Finding[] {
     const authorities = names.filter((name) => /^[0-9a-f]{8}\.\d+$/.test(name));
     if (authorities.length === 0) return [{ ...missing('trust', `${dir} has no CA (HASH.0)`, 'openssl rehash DIR makes the names'), state: severity }];
     const problems = authorities.flatMap((name) => authorityProblems(dir, name, names));
-    return [ok('trust', `${dir}, ${authorities.length} ${authorities.length === 1 ? 'CA' : 'CAs'}`), ...problems];
+    return [ok('trust', `${dir}, ${authorities.length} ${authorities.length === 1 ? 'CA' : 'CAs'}`), ...problems, ...brokenFiles(dir, environment.variables['X509_VOMS_DIR']).filter(({ detail }) => !problems.some((told) => detail.startsWith(`${told.detail.split(' ')[0]}:`) && told.detail.includes('is not a certificate')))];
   } catch (error) {
     return [{ ...missing('trust', (error as Error).message, isGridError(error) ? (error.hint ?? '') : 'check X509_CERT_DIR'), state: severity }];
   }
+}
+
+/** As the gatekeeper reads them: a broken file disables its CA, or one server of one VO. */
+function brokenFiles(dir: string, vomsdir: string | undefined): Finding[] {
+  const trusted = TrustDirectory.open(dir, pino({ level: 'silent' }), { vomsdir: vomsdir || undefined });
+  return trusted.problems().map(({ file, message }) => warning('trust', `${file}: ${message}: what it belongs to is disabled`, 'install it again from where the CA or VO distributes it, or remove it'));
 }
 
 function authorityProblems(dir: string, name: string, names: readonly string[]): Finding[] {

@@ -155,14 +155,21 @@ class LazyCertificate implements Certificate {
     return (this.#x509 ??= opened(() => new X509Certificate(this.raw)));
   }
 
-  /** RSA keys as PKCS#1: measured 2 us, against 100 us for any key as SPKI (OpenSSL 3 looks for a decoder). */
   get publicKey(): KeyObject {
-    return (this.#publicKey ??= opened(() =>
-      this.keyShape.kind === 'rsa'
-        ? createPublicKey({ key: Buffer.from(this.keyShape.pkcs1), format: 'der', type: 'pkcs1' })
-        : createPublicKey({ key: Buffer.from(this.spki), format: 'der', type: 'spki' }),
-    ));
+    return (this.#publicKey ??= opened(() => openKey(this.keyShape, this.spki)));
   }
+}
+
+const jwkCurves: Readonly<Record<string, string>> = { '1.2.840.10045.3.1.7': 'P-256', '1.3.132.0.34': 'P-384', '1.3.132.0.35': 'P-521' };
+
+/** As SPKI any key takes 110 us, since OpenSSL 3 looks for a decoder; RSA as PKCS#1 takes 2 us, EC as a JWK 90 us and verifies faster. */
+function openKey(shape: KeyShape, spki: Uint8Array): KeyObject {
+  if (shape.kind === 'rsa') return createPublicKey({ key: Buffer.from(shape.pkcs1), format: 'der', type: 'pkcs1' });
+  const crv = shape.kind === 'ec' ? jwkCurves[shape.curve ?? ''] : undefined;
+  if (shape.kind !== 'ec' || crv === undefined || shape.point[0] !== 4) return createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
+  const half = (shape.point.length + 1) / 2;
+  const part = (from: number, to?: number): string => Buffer.from(shape.point.subarray(from, to)).toString('base64url');
+  return createPublicKey({ key: { kty: 'EC', crv, x: part(1, half), y: part(half) }, format: 'jwk' });
 }
 
 function opened<T>(open: () => T): T {
