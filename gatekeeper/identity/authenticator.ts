@@ -98,8 +98,7 @@ export class Authenticator {
 function speakerOf(identity: GridIdentity): Speaker {
   const { chain } = identity;
   const authorities = chain.slice(chain.indexOf(endEntityOf(identity)) + 1);
-  const { fqans = [] } = identity as { fqans?: readonly string[] };
-  return { subject: identity.subject, fqans, names: chain.map(({ subject }) => subject), authorities: authorities.map(({ subject }) => subject) };
+  return { subject: identity.subject, fqans: identity.fqans, names: chain.map(({ subject }) => subject), authorities: authorities.map(({ subject }) => subject) };
 }
 
 /** The first of the chain that is no proxy. */

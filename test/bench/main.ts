@@ -1,17 +1,19 @@
 /**
  * `npm run bench [-- part ...]`: the figures of docs/benchmarks.md, measured now on this machine.
  * Parts: demo (cold and warm), clusters (cached, 4 and 50 nodes, per stage), calls (getCluster a second,
- * createCluster's own cost), commands (start-up of the CLI), identity (validating chains). Each prints one table.
+ * createCluster's own cost), commands (start-up of the CLI), identity (validating chains),
+ * handshakes (memory of the front door over 10,000). Each prints one table.
  */
 import { cpus, totalmem } from 'node:os';
 import { createHash } from 'node:crypto';
 import type { ClusterView } from '../../src/domain/views.js';
+import { benchHandshakes } from './handshakes.js';
 import { identity } from './identity.js';
 import { predictedStages } from './stages.js';
 import { gridvc, prepareHome, testHome, whyNoGrid } from '../support/grid.js';
 import { connectTo } from './connection.js';
 
-const parts = { demo, clusters, calls, commands, identity } as const;
+const parts = { demo, clusters, calls, commands, identity, handshakes: benchHandshakes } as const;
 type Part = keyof typeof parts;
 
 const wanted = process.argv.slice(2).filter((word): word is Part => Object.hasOwn(parts, word));
