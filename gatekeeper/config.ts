@@ -46,6 +46,10 @@ const schema = z.strictObject({
   certificate: absolute,
   key: absolute,
   trust: absolute,
+  /** VOMS servers that are believed: VO/HOST.lsc or certificates. Without it no FQAN counts. */
+  vomsdir: absolute.optional(),
+  /** Whether an authority without a revocation list is believed. */
+  crl: z.enum(['if-present', 'require']).default('if-present'),
   gridmap: absolute,
   bans: absolute.optional(),
   roles: absolute.optional(),

@@ -51,7 +51,7 @@ async function run(config: GatekeeperConfig, log: Log, releases: Releases): Prom
   await chmod(config.home, 0o711); // openvpn's own account must get to its client files; all secrets below are 0700 or 0600
   const db = await openStore(config, log);
   releases.push(() => db.close());
-  const trust = TrustDirectory.open(config.trust, log);
+  const trust = TrustDirectory.open(config.trust, log, { vomsdir: config.vomsdir, crl: config.crl });
   const authenticator = new Authenticator(trust, { gridmap: config.gridmap, bans: config.bans, roles: config.roles }, log);
   const authorizer = new Authorizer({ rules: config.rules, quotas: config.quotas }, log);
   const [certificate, key] = await Promise.all([readPem(config.certificate), readPem(config.key)]);

@@ -1,5 +1,6 @@
 /** Who is let in, as whom, who may do what and how much: map, bans, roles, rules, quotas, credentials' least life, `gridvc authz explain`. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,6 +13,7 @@ import { decide, readRules, type Subject } from '../gatekeeper/authorization/rul
 import { checkCredential, leaseOf } from '../gatekeeper/cluster/lease.js';
 import { parseGatekeeperConfig } from '../gatekeeper/config.js';
 import { admit, isKnown } from '../gatekeeper/identity/admission.js';
+import { Authenticator } from '../gatekeeper/identity/authenticator.js';
 import { findBan, readBans } from '../gatekeeper/identity/ban-file.js';
 import { LineError } from '../gatekeeper/identity/dn-line.js';
 import { mapName, readGridMap } from '../gatekeeper/identity/grid-mapfile.js';
@@ -20,6 +22,10 @@ import { readRoles, rolesOf } from '../gatekeeper/identity/roles-file.js';
 import type { GridError } from '../src/domain/error.js';
 import type { Caller, Role } from '../src/domain/views.js';
 import { makeLog } from '../src/log.js';
+import { issueCertificate, makeAuthority, makeKey } from '../src/pki/issue.js';
+import { certificatesOf } from '../src/pki/pem.js';
+import { TrustDirectory } from '../src/pki/trust-directory.js';
+import { installAuthority } from './support/forge.js';
 import { gridvc } from './support/grid.js';
 
 const log = makeLog('test', 'silent');
@@ -218,6 +224,45 @@ t.test('gridvc authz explain', async (t) => {
   t.match(await gridvc(['authz', 'explain', '--config', join(home, 'none'), ...bob, '--operation', 'plan']), { code: 3, stderr: /cannot be read/ });
   t.match(await gridvc(['authz', 'explain', '--config', config, ...bob, '--operation', 'fly']), { code: 2, stderr: /Allowed choices are plan/ });
   t.match(await gridvc(['authz', 'explain', '--config', config, ...bob, '--operation', 'plan', '--fqan', 'bio']), { code: 1, stderr: /is not an FQAN/ });
+});
+
+const noVoms = ['voms-proxy-fake', 'voms-proxy-init'].find((name) => spawnSync(name, ['-version']).error !== undefined);
+t.test('VOMS: real attributes through mapping, roles, bans and quotas', { skip: noVoms === undefined ? false : `${noVoms} is not installed (voms-clients)` }, async (t) => {
+  const at = (name: string): string => join(home, 'voms', name);
+  mkdirSync(at('vomsdir/bio'), { recursive: true });
+  const ca = await makeAuthority({ subject: '/O=Grid/CN=CA', days: 10, kind: 'rsa' });
+  installAuthority(at('trust'), ca.certificate);
+  for (const [name, subject, usage] of [['bob', '/O=Grid/CN=Bob', 'user'], ['host', '/O=Grid/CN=voms.example.org', 'host']] as const) {
+    const { key, publicKey } = await makeKey('rsa');
+    const { certificate } = await issueCertificate({ issuer: ca, subject, publicKey, notAfter: new Date(Date.now() + 5e8), usage });
+    writeFileSync(at(`${name}.pem`), certificate);
+    writeFileSync(at(`${name}.key`), key, { mode: 0o600 });
+  }
+  writeFileSync(at('vomsdir/bio/voms.example.org.lsc'), '/O=Grid/CN=voms.example.org\n/O=Grid/CN=CA\n');
+  const credential = ['-cert', at('bob.pem'), '-key', at('bob.key')];
+  const chain = (...fqans: string[]): Uint8Array[] => {
+    const made = spawnSync('voms-proxy-fake', [...credential, '-certdir', at('trust'), '-hostcert', at('host.pem'), '-hostkey', at('host.key'), '-voms', 'bio', '-uri', 'voms.example.org:15000', ...fqans.flatMap((fqan) => ['-fqan', fqan]), '-rfc', '-quiet', '-out', at('proxy')], { env: { ...process.env, HOME: home, X509_CERT_DIR: at('trust') }, encoding: 'utf8' });
+    t.equal(made.status, 0, made.stderr);
+    return certificatesOf(readFileSync(at('proxy'), 'latin1'));
+  };
+  const files = { gridmap: file('voms-map', '"/bio/Role=prod" prod\n'), bans: file('voms-bans', '/bio/thieves*\n'), roles: file('voms-roles', '/bio/Role=admin site-admin\n') };
+  const door = new Authenticator(TrustDirectory.open(at('trust'), log, { vomsdir: at('vomsdir') }), files, log);
+  const caller = door.authenticate(chain('/bio/Role=prod', '/bio', '/bio/Role=admin'), new Date());
+  t.match(caller, { subject: '/O=Grid/CN=Bob', account: 'prod', roles: ['user', 'site-admin'], vo: 'bio', issuer: '/O=Grid/CN=CA', fqans: ['/bio/Role=prod', '/bio', '/bio/Role=admin'] });
+  t.ok(caller.certificateNotAfter > caller.notAfter);
+  t.throws(() => door.authenticate(chain('/bio'), new Date()), { kind: 'not-authorized', message: /"\/O=Grid\/CN=Bob" with \/bio is not in the grid-mapfile/ });
+  t.throws(() => door.authenticate(chain('/bio/Role=prod', '/bio/thieves'), new Date()), { kind: 'not-authorized', message: /"\/bio\/thieves" is banned here \(.*voms-bans:1\)/ });
+  const blind = new Authenticator(TrustDirectory.open(at('trust'), log), files, log);
+  t.throws(() => blind.authenticate(chain('/bio/Role=prod'), new Date()), { kind: 'not-authorized', message: /is not in the grid-mapfile/ }, 'without a vomsdir no FQAN counts');
+
+  const out = at('made');
+  const env = { X509_CERT_DIR: at('trust'), HOME: home };
+  const init = ['proxy', 'init', '--cert', at('bob.pem'), '--key', at('bob.key'), '-o', out];
+  const vomses = file('vomses', '"bio" "127.0.0.1" "9" "/O=Grid/CN=voms.example.org" "bio"\n');
+  t.match(await gridvc([...init, '--voms', 'bio', '--vomses', vomses], { env }), { code: 1, stderr: /voms-proxy-init gave no attributes of bio/ }, 'no server: no proxy');
+  t.notOk(existsSync(out));
+  t.match(await gridvc([...init, '--voms', 'bio'], { env: { ...env, PATH: home } }), { code: 1, stderr: /voms-proxy-init is not installed.*\n.*apt-get install voms-clients/ });
+  t.match(await gridvc([...init, '--vomses', vomses], { env }), { code: 1, stderr: /no --voms says/ });
 });
 
 function onlyLineErrors(work: () => unknown): boolean {

@@ -7,7 +7,7 @@ import { formatProxy, parseCredential, proxyInfo, readProxyFile, writeProxyFile,
 import type { InfoOptions, InitOptions } from './commands/proxy.js';
 import { wipe } from './files.js';
 import { readPassphrase } from './passphrase.js';
-import { embeddedGrid, findUserCertificate, proxyFile, thisEnvironment, type Credential } from './settings.js';
+import { embeddedGrid, findTrust, findUserCertificate, proxyFile, thisEnvironment, type Credential } from './settings.js';
 import { clock, exitCodes, note, print, printJson } from './terminal.js';
 
 const hour = 3_600_000;
@@ -18,14 +18,19 @@ export async function init(options: InitOptions): Promise<void> {
   const source = chooseSource(options, () => findUserCertificate(environment, grid));
   const file = options.out ?? proxyFile(environment, grid);
   if (options.json !== true) note(`user certificate: ${source.certificate} (${source.from})`);
-  const proxy = await makeProxy(await openIssuer(source, options.pwstdin === true), options);
-  await writeProxyFile(file, proxy).catch((error: NodeJS.ErrnoException) => {
-    throw new GridError('unavailable', `the proxy cannot be written to ${file}: ${error.message}`, { hint: 'choose another place: --out FILE, or X509_USER_PROXY' });
-  });
-  const made = proxyInfo(formatProxy(proxy));
+  if (options.voms !== undefined) await (await import('./voms.js')).makeVomsProxy(options, source, file, () => findTrust(environment, grid));
+  else if (options.vomses !== undefined) throw new GridError('bad-request', '--vomses names VOMS servers, but no --voms says of which VO attributes are wanted', { hint: 'like --voms biomed' });
+  else await write(file, await makeProxy(await openIssuer(source, options.pwstdin === true), options));
+  const made = proxyInfo(readFileSync(file, 'latin1'));
   if (options.json === true) return printJson(describe(made, file));
   print(`proxy of ${made.identity}, valid until ${made.notAfter.toISOString()}, in ${file}`);
   if (made.secondsLeft < options.hours * 3600 - 60) note(`warning: it ends before the ${options.hours} hours that you asked for, since the user certificate ends then`);
+}
+
+async function write(file: string, proxy: { chain: string; key: string }): Promise<void> {
+  await writeProxyFile(file, proxy).catch((error: NodeJS.ErrnoException) => {
+    throw new GridError('unavailable', `the proxy cannot be written to ${file}: ${error.message}`, { hint: 'choose another place: --out FILE, or X509_USER_PROXY' });
+  });
 }
 
 export async function info(options: InfoOptions): Promise<number> {

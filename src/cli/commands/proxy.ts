@@ -8,6 +8,8 @@ export interface InitOptions {
   readonly rsa?: boolean;
   readonly limited?: boolean;
   readonly pathLength?: number;
+  readonly voms?: readonly string[];
+  readonly vomses?: string;
   readonly out?: string;
   readonly cert?: string;
   readonly key?: string;
@@ -32,6 +34,8 @@ export function addProxyCommands(program: Command): void {
       .option('--rsa', 'RSA-2048 key, for old servers (default: EC P-256)')
       .option('--limited', 'may not start jobs')
       .option('--path-length <n>', 'how many proxies may follow it', whole(0, 20))
+      .option('--voms <vo[:fqan]>', 'with attributes of this VO from its VOMS server, by voms-proxy-init; RSA key (repeat)', (text: string, before: readonly string[] = []) => [...before, text])
+      .option('--vomses <file>', 'where the VOMS servers are named (default: as voms-proxy-init has it)')
       .option('-o, --out <file>', 'where to write it (default: X509_USER_PROXY, else the embedded grid\'s, else /tmp/x509up_u<uid>)')
       .option('--cert <file>', 'user certificate (default: X509_USER_CERT, else the embedded grid\'s, else ~/.globus/usercert.pem)')
       .option('--key <file>', 'its key')
@@ -39,6 +43,7 @@ export function addProxyCommands(program: Command): void {
       .addOption(jsonOption())
       .action(action(async (options: InitOptions, _command: Command) => (await import('../proxy.js')).init(options))),
     'gridvc proxy init --hours 24',
+    'gridvc proxy init --voms biomed:/biomed/Role=production',
   );
   example(
     proxy
