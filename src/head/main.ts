@@ -122,7 +122,6 @@ function makeBases(config: HeadConfig, stock: ImageStock, log: Log, signal: Abor
       const { layer, stages } = await stock.base(os, signal);
       if (stages.length > 0) log.info({ os, seconds: stages[0]?.seconds }, 'base image made');
       await stock.checkNames(os, ['base-files']); // reads the package names
-      for (const packages of Object.values(config.bundles)) if (!signal.aborted) await stock.resolve(os, layer, packages, signal); // remembered
     } catch (error) {
       if (!signal.aborted) log.error({ os, err: error }, 'the base image could not be made; the first request tries again');
     }

