@@ -119,7 +119,7 @@ async function privateDatabase(config: HeadConfig, log: Log, releases: (() => Pr
 function makeBases(config: HeadConfig, stock: ImageStock, log: Log, signal: AbortSignal): () => Promise<void> {
   const made = config.releases.map(async (os) => {
     try {
-      const { layer, stages } = await stock.base(os, signal);
+      const { stages } = await stock.base(os, signal);
       if (stages.length > 0) log.info({ os, seconds: stages[0]?.seconds }, 'base image made');
       await stock.checkNames(os, ['base-files']); // reads the package names
     } catch (error) {
