@@ -41,11 +41,12 @@ export class Sites implements SiteService {
     return this.connection(await this.row(name));
   }
 
-  /** Every site with its state and, where it is open and answers within `seconds`, its snapshot. */
-  async known(seconds = answerSeconds): Promise<readonly KnownSite[]> {
+  /** Every site with its state and, where it is open and answers within `seconds`, its snapshot. @param meanwhile may ask each open head more at the same time */
+  async known(seconds = answerSeconds, meanwhile: (site: string, head: HeadService) => void = () => {}): Promise<readonly KnownSite[]> {
     const rows = await this.rows();
     return Promise.all(
       rows.map(async (row) => {
+        if (row.state === 'open') meanwhile(row.name, this.connection(row));
         const snapshot = row.state === 'open' ? await this.snapshot(row, seconds) : undefined;
         return { name: row.name, state: row.state, ...(snapshot ? { snapshot } : {}) };
       }),

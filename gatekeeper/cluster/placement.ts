@@ -28,11 +28,17 @@ export async function place(request: ClusterRequest, sites: Sites, seconds?: num
  * refuses, and bad-request if a chosen head knows that it has no such release, bundle or package.
  */
 export async function placeNow(request: ClusterRequest, sites: Sites): Promise<Placement | undefined> {
-  const known = await sites.known(creatorSeconds);
+  // Every open head checks the request while it says what it has: one round trip, not two.
+  const checks = new Map<string, Promise<void>>();
+  const known = await sites.known(creatorSeconds, (site, head) => {
+    const check = head.check(request);
+    check.catch(() => {}); // told below, if the site is chosen
+    checks.set(site, check);
+  });
   const silent = known.filter((site) => site.state === 'open' && site.snapshot === undefined).map((site) => site.name);
   try {
     const shares = schedule(request, known);
-    await Promise.all(shares.map(async ({ site }) => (await sites.head(site)).check(request)));
+    await Promise.all(shares.map(({ site }) => checks.get(site)));
     return { shares, silent };
   } catch (error) {
     const later = (isGridError(error, 'no-capacity') && silent.length > 0) || isGridError(error, 'timeout');
