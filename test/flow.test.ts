@@ -6,6 +6,7 @@ import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFil
 import { spawn, spawnSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import pg from 'pg';
 import t from 'tap';
 import { gridLayout } from '../src/cli/grid/layout.js';
 import type { GridError } from '../src/domain/error.js';
@@ -48,8 +49,28 @@ else {
   };
   const inNode = (cluster: ClusterView, node: string, words: readonly string[]): Promise<{ code: number | null; stdout: string; stderr: string }> => gridvc(['exec', cluster.id, '--node', node, '--', ...words]);
 
+  const sites = ['alpha', 'beta'].map((site) => join(testHome, 'grid', `head-${site}`));
+  /** Where what belongs to one cluster may lie; images and the database stay. */
+  const places = [...['hubs', 'clusters'].map((place) => join(testHome, 'grid', 'gatekeeper', 'state', place)), ...sites.flatMap((site) => [join(site, 'state', 'parts'), join(site, 'state', 'staging'), join(site, 'host1', 'nodes')])];
+  /** Rows that say that something is held: none after a destroy. */
+  const heldRows = async (): Promise<string[]> => {
+    const queries = {
+      gatekeeper: ["select 'allocation ' || cluster as held from allocations where released is null", "select 'node ' || cluster || name from nodes where state <> 'gone'", "select 'certificate ' || name from certificates where revoked is null and not_after > now()"],
+      head_alpha: ["select 'node ' || cluster || name as held from nodes where state <> 'gone'", "select 'part ' || cluster from requests where state not in ('destroyed', 'failed')"],
+    };
+    const found: string[] = [];
+    for (const [database, texts] of Object.entries({ ...queries, head_beta: queries.head_alpha })) {
+      const client = new pg.Client({ host: join(testHome, 'grid', 'postgres', 'run'), user: 'gridvc', database, options: `-c search_path=${database === 'gatekeeper' ? 'gatekeeper' : 'head'}` });
+      await client.connect();
+      for (const text of texts) found.push(...(await client.query({ text, rowMode: 'array' })).rows.map((row: unknown[]) => `${database}: ${String(row[0])}`));
+      await client.end();
+    }
+    return found;
+  };
+
   t.test('four nodes over two sites, an MPI program on all of them, and nothing left', async (t) => {
-    const before = holdings();
+    const before = holdings(places);
+    t.same(await heldRows(), [], 'no row says that something is held');
     const cluster = await create([join(root, 'examples', 'mpi.rsl')]);
     t.equal(cluster.state, 'ready');
     t.same(cluster.nodes.map((node) => node.state), ['ready', 'ready', 'ready', 'ready']);
@@ -95,7 +116,8 @@ else {
 
     await destroy(cluster.id);
     t.equal((await show(cluster.id)).state, 'destroyed');
-    t.same(await settled(before), [], 'processes, mounts, namespaces, links, routes, cgroups, loops are as before');
+    t.same(await settled(before, places), [], 'processes, mounts, namespaces, links, routes, cgroups, loops, files are as before');
+    t.same(await heldRows(), [], 'rows, too');
     t.notOk(await joins(join(scratch, 'laptop.ovpn'), ''), 'the profile is worth nothing now');
   });
 
@@ -231,6 +253,14 @@ else {
   t.test('grid down leaves nothing', async (t) => {
     t.equal((await gridvc(['grid', 'down'])).code, 0);
     t.same(await settled(machine), []);
+  });
+
+  t.test('Ctrl-C in the demo, at any time, cleans up', async (t) => {
+    for (const ms of [700, 2500, 4500]) {
+      const ran = await gridvc(['demo'], { signalAfter: { ms, signal: 'SIGINT' } });
+      t.equal(ran.code, 130, `after ${ms} ms: ${ran.stderr.slice(-300)}`);
+      t.same(await settled(machine), [], `after ${ms} ms nothing is left`);
+    }
   });
 
   /** True if a real openvpn client with this profile, in a namespace of its own, gets to the overlay address (or, without one, connects at all) within 6 s. */
