@@ -1,7 +1,6 @@
 /** The gatekeeper's configuration: raw YAML to a typed, frozen value; unknown and contradictory settings are refused by name. */
-import { parse } from 'yaml';
 import { z } from 'zod';
-import { GridError } from '../src/domain/error.js';
+import { readSettings } from '../src/settings.js';
 import { defaultRequestLimits } from '../src/domain/request-check.js';
 import { parsePool } from '../src/overlay/addresses.js';
 
@@ -64,14 +63,7 @@ export type GatekeeperConfig = Readonly<z.infer<typeof schema>>;
 
 /** @throws GridError bad-request listing every wrong setting with its path */
 export function parseGatekeeperConfig(text: string, file: string): GatekeeperConfig {
-  let raw: unknown;
-  try {
-    raw = parse(text);
-  } catch (error) {
-    throw new GridError('bad-request', `${file} is not YAML: ${(error as Error).message}`);
-  }
-  const result = schema.safeParse(raw);
-  if (!result.success) throw new GridError('bad-request', `${file}: ${result.error.issues.map((issue) => `${issue.path.join('.') || 'top level'}: ${issue.message}`).join('; ')}`);
-  parsePool(result.data.overlay.pool, result.data.overlay.prefix);
-  return Object.freeze(result.data);
+  const settings = readSettings(text, file, schema);
+  parsePool(settings.overlay.pool, settings.overlay.prefix);
+  return settings;
 }

@@ -10,6 +10,7 @@ const table: Readonly<Record<string, readonly string[]>> = {
   'src/domain': ['src/domain'],
   'src/ports.ts': ['src/domain', 'node:stream'],
   'src/log.ts': ['npm:pino'],
+  'src/settings.ts': ['src/domain', 'npm:yaml', 'npm:zod'],
   'src/proc': ['src/domain', 'src/ports.ts', 'src/log.ts', 'node:'],
   'src/store': ['src/domain', 'src/ports.ts', 'src/log.ts', 'src/proc', 'npm:pg', 'node:'],
   'src/pki': ['src/domain', 'src/log.ts', 'npm:ssh2', 'node:'],
@@ -20,8 +21,8 @@ const table: Readonly<Record<string, readonly string[]>> = {
   'src/distribute': ['src/domain', 'src/ports.ts', 'src/log.ts', 'src/proc', 'src/node', 'node:'],
   'src/hypervisor': ['src/domain', 'src/ports.ts', 'src/log.ts', 'src/proc', 'src/node', 'npm:tar-stream', 'node:'],
   'src/overlay': ['src/domain', 'src/ports.ts', 'src/log.ts', 'src/proc', 'src/pki', 'node:'],
-  'src/head': ['src/domain', 'src/ports.ts', 'src/log.ts', 'src/store', 'src/soap', 'src/pki', 'npm:', 'node:'],
-  gatekeeper: ['src/domain', 'src/ports.ts', 'src/log.ts', 'src/pki', 'src/rsl', 'src/overlay', 'src/store', 'src/soap', 'src/proc', 'npm:', 'node:'],
+  'src/head': ['src/domain', 'src/ports.ts', 'src/log.ts', 'src/settings.ts', 'src/store', 'src/soap', 'src/pki', 'npm:', 'node:'],
+  gatekeeper: ['src/domain', 'src/ports.ts', 'src/log.ts', 'src/settings.ts', 'src/pki', 'src/rsl', 'src/overlay', 'src/store', 'src/soap', 'src/proc', 'npm:', 'node:'],
 };
 const everything = (file: string): boolean => /(^|\/)main\.ts$/.test(file) || file.startsWith('src/cli/') || file.startsWith('test/');
 /** One importer each. */

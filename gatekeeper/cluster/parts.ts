@@ -2,11 +2,12 @@
  * A cluster's parts at the heads: created, followed (events and states, as they come), confirmed, destroyed. A head that
  * is away is asked again; every call to a head may be repeated.
  */
+import { eachLimited } from '../../src/domain/each-limited.js';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GridError, isGridError } from '../../src/domain/error.js';
 import type { PartSpec } from '../../src/domain/node.js';
 import type { RequestFile } from '../../src/domain/request.js';
-import { eachLimited, type Job } from './job.js';
+import type { Job } from './job.js';
 import { partSpec } from './material.js';
 import type { PartRow } from './records.js';
 import { followPart } from './relay.js';

@@ -2,11 +2,12 @@
  * A longer lease: the heads are told, and every node gets a certificate that lasts as long, for the key that it has,
  * written over ssh. openvpn in the node reads it when it next restarts or renegotiates; no connection is cut.
  */
+import { eachLimited } from '../../src/domain/each-limited.js';
 import { createPublicKey } from 'node:crypto';
 import { issueCertificate } from '../../src/pki/issue.js';
 import { nodeCertificatePath } from '../../src/overlay/client-config.js';
 import { overlayName } from '../hub/credentials.js';
-import { eachLimited, type Job } from './job.js';
+import type { Job } from './job.js';
 import { certificateEnd, type Material } from './material.js';
 import { extendParts } from './parts.js';
 import { runInNode } from './verify.js';

@@ -9,6 +9,7 @@
  * part is destroyed, undo runs from the last step to the first (tasks.ts). What happens next (join,
  * verify) is the gatekeeper's; it comes back as confirmPart.
  */
+import { eachLimited } from '../domain/each-limited.js';
 import { GridError } from '../domain/error.js';
 import type { ContextFile, NodeDefinition, NodeSpec, PartSpec } from '../domain/node.js';
 import { planSite } from '../domain/plan-site.js';
@@ -17,7 +18,7 @@ import type { Layer, Resolution } from '../domain/image.js';
 import type { Stage } from '../domain/plan.js';
 import type { BaseImage, Distributor } from '../ports.js';
 import type { Database } from '../store/database.js';
-import { eachLimited, type ComputeHost, type Hosts } from './hosts.js';
+import type { ComputeHost, Hosts } from './hosts.js';
 import type { ImageStock } from './images.js';
 import type { Parts, PlacedNode } from './parts.js';
 

@@ -1,7 +1,7 @@
 /** The head's configuration: raw YAML to a typed, frozen value; unknown and contradictory settings are refused by name. */
 import { z } from 'zod';
-import { parse } from 'yaml';
 import { GridError } from '../domain/error.js';
+import { readSettings } from '../settings.js';
 import { isName } from '../domain/names.js';
 
 const ipv4 = z.ipv4();
@@ -43,16 +43,9 @@ export type HostConfig = HeadConfig['hosts'][number];
 
 /** @throws GridError bad-request listing every wrong setting with its path */
 export function parseHeadConfig(text: string, file: string): HeadConfig {
-  let raw: unknown;
-  try {
-    raw = parse(text);
-  } catch (error) {
-    throw new GridError('bad-request', `${file} is not YAML: ${(error as Error).message}`);
-  }
-  const result = schema.safeParse(raw);
-  if (!result.success) throw new GridError('bad-request', `${file}: ${result.error.issues.map((i) => `${i.path.join('.') || 'top level'}: ${i.message}`).join('; ')}`);
-  const names = result.data.hosts.map((h) => h.name);
+  const settings = readSettings(text, file, schema);
+  const names = settings.hosts.map((h) => h.name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw new GridError('bad-request', `${file}: host ${twice} is there twice`);
-  return Object.freeze(result.data);
+  return settings;
 }
