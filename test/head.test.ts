@@ -2,10 +2,12 @@
  * One head alone, as the gatekeeper sees it: its own process and TLS endpoint, real apt, dpkg, runc. A part is
  * planned, built, started, killed in the middle and resumed, and taken down to nothing.
  */
-import { readFileSync, mkdirSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
+import { parse, stringify } from 'yaml';
 import { HeadClient } from '../gatekeeper/head-client.js';
 import { makeIdentities } from '../src/cli/grid/authority.js';
 import { writeConfigs } from '../src/cli/grid/config.js';
@@ -21,6 +23,7 @@ import type { PartView } from '../src/ports.js';
 import { startPostgres } from '../src/store/embedded.js';
 import { testHome, whyNoGrid } from './support/grid.js';
 import { holdings, settled } from './support/leaks.js';
+import { startSshd } from './support/sshd.js';
 import { makeSshKey } from '../src/pki/ssh-key.js';
 
 const why = whyNoGrid();
@@ -118,6 +121,29 @@ else {
       await pause(1500);
       await head.destroyPart(spec.cluster);
       await reach(spec.cluster, ['destroyed'], 30);
+      t.same(await settled(before), []);
+    });
+
+    await t.test('a host over ssh: nothing of ours is on it but what the head sends', async (t) => {
+      await stopProcess(site, 10);
+      const before = holdings();
+      const remote = mkdtempSync(join(tmpdir(), 'gridvc-host-'));
+      t.teardown(() => rmSync(remote, { recursive: true, force: true }));
+      const sshd = await startSshd(join(remote, 'sshd'), { address: site.address, netns: site.netns });
+      t.teardown(() => sshd.stop());
+      const config = parse(readFileSync(site.config, 'utf8')) as { hosts: Record<string, unknown>[] };
+      Object.assign(config.hosts[0] ?? {}, { name: 'far1', home: join(remote, 'gridvc'), transport: { kind: 'ssh', address: site.address, port: sshd.port, user: 'root', key: sshd.key, knownHosts: sshd.knownHosts } });
+      writeFileSync(site.config, stringify(config));
+      await restart();
+      const spec = part(id(5), 3, ['hello']);
+      await head.createPart(spec);
+      const up = await reach(spec.cluster, live);
+      t.equal(up.state, 'joining', up.reason ?? '');
+      t.same(up.nodes.map((node) => `${node.host} ${node.state}`), ['far1 running', 'far1 running', 'far1 running']);
+      await head.destroyPart(spec.cluster);
+      await reach(spec.cluster, ['destroyed']);
+      await stopProcess(site, 10);
+      await sshd.stop();
       t.same(await settled(before), []);
     });
   });
