@@ -6,7 +6,7 @@
 import type { ClusterRequest, RawRequest } from './domain/request.js';
 import type { Layer, PackageTiming, Resolution } from './domain/image.js';
 import type { NodeDefinition, NodeId, NodeStatus, PartSpec } from './domain/node.js';
-import type { PlannedStage, SitePlan, Stage } from './domain/plan.js';
+import type { SitePlan, Stage } from './domain/plan.js';
 import type { ClusterState } from './domain/lifecycle.js';
 import type { AccessView, Caller, ClusterView, EventView, PlanView, SiteSnapshot, SiteState, SiteView } from './domain/views.js';
 
@@ -214,9 +214,4 @@ export interface HeadService {
   extendPart(cluster: string, expires: number): Promise<PartView>;
   /** Returns at once; repeatable; an unknown part is `destroyed`. */
   destroyPart(cluster: string): Promise<PartView>;
-}
-
-/** Predicts and learns (src/domain/estimate.ts); kept behind a port since the models are many. */
-export interface Estimator {
-  predict(resolution: Resolution, image: { base: boolean; delta: boolean }, nodes: number, hosts: number): Promise<readonly PlannedStage[]>;
 }

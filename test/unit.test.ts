@@ -2,7 +2,7 @@
 import t from 'tap';
 import fc from 'fast-check';
 import { assignHosts, freeAddresses, roomFor } from '../src/domain/capacity.js';
-import { fitLine, predictStage, type Observation } from '../src/domain/estimate.js';
+import { coldSite } from '../src/domain/estimate/site.js';
 import { GridError } from '../src/domain/error.js';
 import { checkTransition, clusterStates, isFinal } from '../src/domain/lifecycle.js';
 import { isName } from '../src/domain/names.js';
@@ -41,23 +41,9 @@ t.test('addresses: the first free ones, refused when the range is used up', asyn
   t.throws(() => freeAddresses(5, range, new Set()), { message: /only 4 are free in 10.0.0.254 to 10.0.1.1/ });
 });
 
-t.test('estimates: the prior at first, then the site\'s own line', async (t) => {
-  const first = predictStage({ stage: 'install', bytes: 18 * MiB, items: 47 }, []);
-  t.ok((first.predicted ?? 0) > 1, 'a cold site has an estimate');
-  const seen: Observation[] = [10, 20, 30, 40].map((mib) => ({ stage: 'install', bytes: mib * MiB, items: 1, seconds: 1 + 0.5 * mib }));
-  const learned = predictStage({ stage: 'install', bytes: 25 * MiB, items: 1 }, seen);
-  t.ok(Math.abs((learned.predicted ?? 0) - 13.5) < 1.5, `learned ${learned.predicted} s, the line says 13.5 s`);
-  fc.assert(
-    fc.property(fc.array(fc.record({ stage: fc.constant('install' as const), bytes: fc.nat(1e9), items: fc.nat(1000), seconds: fc.double({ min: 0, max: 1e4, noNaN: true }) })), (observations) => {
-      const line = fitLine('install', observations);
-      return line.base >= 0 && line.slope >= 0 && Number.isFinite(line.base + line.slope);
-    }),
-  );
-});
-
 t.test('a plan leaves out what the site has already', async (t) => {
   const resolution = { os: 'bookworm', asked: ['gcc'], packages: [{ name: 'gcc', version: '1', architecture: 'amd64', debBytes: 5 * MiB }], key: 'ab'.repeat(32) };
-  const plan = (stock: Parameters<typeof planSite>[0]['stock']): string[] => planSite({ site: 'alpha', nodes: 4, hosts: 1, resolution, stock, observations: [] }).stages.map((s) => s.stage);
+  const plan = (stock: Parameters<typeof planSite>[0]['stock']): string[] => planSite({ site: 'alpha', nodes: 4, hosts: 1, resolution, stock, models: coldSite }).stages.map((s) => s.stage);
   t.same(plan({ baseReady: false, image: undefined }), ['resolve', 'base', 'download', 'install', 'pack', 'distribute', 'launch', 'join', 'verify']);
   t.same(plan({ baseReady: true, image: [] }), ['resolve', 'distribute', 'launch', 'join', 'verify']);
 });

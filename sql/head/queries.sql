@@ -69,11 +69,21 @@ insert into timings (cluster, node, stage, bytes, items, started, seconds, predi
 -- :timingsOf
 select stage, bytes, items, seconds from timings where cluster = $1 and node = '' order by id
 
--- :recentTimings
--- the last 100 observations of each stage, whole parts only
-select stage, bytes, items, seconds from (
-  select stage, bytes, items, seconds, row_number() over (partition by stage order by id desc) as n from timings where node = ''
-) recent where n <= 100
+-- :timingsSince
+-- the newest 3000 after the one given, whole parts only, oldest first
+select id, cluster, stage, bytes, items, seconds, image from (
+  select t.id, t.cluster, t.stage, t.bytes, t.items, t.seconds, r.image
+  from timings t left join requests r on r.cluster = t.cluster
+  where t.node = '' and t.id > $1 order by t.id desc limit 3000
+) newest order by id
+
+-- :packageTimingsOf
+select cluster, package, version, phase, seconds, bytes, files from package_timings where cluster = any($1) order by id
+
+-- :insertPredictions
+insert into predictions (cluster, stage, model, chosen, seconds, low, high)
+select $1, * from unnest($2::text[], $3::text[], $4::boolean[], $5::float8[], $6::float8[], $7::float8[])
+on conflict (cluster, stage, model) do nothing
 
 -- :insertPackageTimings
 insert into package_timings (cluster, package, version, phase, seconds, bytes, files)

@@ -12,13 +12,13 @@
 import { eachLimited } from '../domain/each-limited.js';
 import { GridError } from '../domain/error.js';
 import type { ContextFile, NodeDefinition, NodeSpec, PartSpec } from '../domain/node.js';
-import { planSite } from '../domain/plan-site.js';
-import type { Observation } from '../domain/estimate.js';
+import { planSite, sitePredictions } from '../domain/plan-site.js';
 import type { Layer, Resolution } from '../domain/image.js';
 import type { Stage } from '../domain/plan.js';
 import type { BaseImage, Distributor } from '../ports.js';
 import type { Database } from '../store/database.js';
 import type { ComputeHost, Hosts } from './hosts.js';
+import type { SiteClock } from './site-clock.js';
 import type { ImageStock } from './images.js';
 import type { Parts, PlacedNode } from './parts.js';
 
@@ -30,6 +30,7 @@ export interface HeadParts {
   readonly hosts: Hosts;
   readonly stock: ImageStock;
   readonly distributor: Distributor;
+  readonly clock: SiteClock;
   /** Opens bundles: name to package names. */
   readonly bundles: Readonly<Record<string, readonly string[]>>;
   /** Everything in a node's private layer that is decided before it boots. */
@@ -86,10 +87,11 @@ async function plan(job: Job): Promise<void> {
   const resolving = new Date();
   const resolution = await head.stock.resolve(spec.os, base.layer, asked, signal);
   const image = await head.stock.cached(resolution, base.layer);
-  const observations = await head.db.rows<Observation>('recentTimings');
   const hosts = new Set((await head.parts.nodes(spec.cluster)).map((node) => node.host)).size;
-  const sitePlan = planSite({ site: head.site, nodes: spec.nodes.length, hosts, resolution, stock: { baseReady: before !== undefined, image }, observations });
+  const work = { site: head.site, nodes: spec.nodes.length, hosts, resolution, stock: { baseReady: before !== undefined, image }, models: await head.clock.models() };
+  const sitePlan = planSite(work);
   await head.parts.setPlan(spec.cluster, sitePlan, resolution.key);
+  await head.clock.keep(spec.cluster, sitePredictions(work));
   await head.parts.event(spec.cluster, 'state', `plan: ${sitePlan.reason}; predicted ${sitePlan.predicted.toFixed(1)} s`);
   if (before === undefined) await measured(job, 'base', begun, { bytes: base.layer.bytes, items: 1, until: resolving });
   await measured(job, 'resolve', resolving, { bytes: 0, items: asked.length });
@@ -101,8 +103,8 @@ async function build(job: Job): Promise<void> {
   if (found.base === undefined || found.resolution === undefined) throw new Error('build before plan');
   const begun = new Date();
   const image = await head.stock.image(found.resolution, found.base, signal, (stage, text) => void head.parts.event(spec.cluster, 'stage-started', `${stage}: ${text}`));
+  await head.parts.packageTimings(spec.cluster, image.packages); // first: the clock reads them with the stage's row
   for (const stage of image.stages) await head.parts.measured(spec.cluster, stage, begun);
-  await head.parts.packageTimings(spec.cluster, image.packages);
   job.found = { ...found, layers: image.layers };
 }
 

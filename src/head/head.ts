@@ -4,7 +4,6 @@
  */
 import { roomFor } from '../domain/capacity.js';
 import { GridError } from '../domain/error.js';
-import type { Observation } from '../domain/estimate.js';
 import type { ClusterState } from '../domain/lifecycle.js';
 import { checkName } from '../domain/names.js';
 import type { PartSpec } from '../domain/node.js';
@@ -36,14 +35,14 @@ export class Head implements HeadService {
   }
 
   private async planUntil(signal: AbortSignal, request: PartRequest, nodes: number): Promise<SitePlan> {
-    const { stock, hosts, db, site, bundles } = this.head;
+    const { stock, hosts, clock, site, bundles } = this.head;
     const asked = openBundles(bundles, request);
     const baseReady = (await stock.readyBase(request.os)) !== undefined;
     const base = (await stock.base(request.os, signal)).layer;
     const resolution = await stock.resolve(request.os, base, asked, signal);
-    const [image, capacities, observations] = await Promise.all([stock.cached(resolution, base), hosts.capacities(), db.rows<Observation>('recentTimings')]);
+    const [image, capacities, models] = await Promise.all([stock.cached(resolution, base), hosts.capacities(), clock.models()]);
     const useful = capacities.filter((host) => roomFor(request, host) > 0).length;
-    return planSite({ site, nodes, hosts: Math.max(1, Math.min(useful, nodes)), resolution, stock: { baseReady, image }, observations });
+    return planSite({ site, nodes, hosts: Math.max(1, Math.min(useful, nodes)), resolution, stock: { baseReady, image }, models });
   }
 
   async check(request: PartRequest): Promise<void> {

@@ -30,6 +30,7 @@ import { Head } from './head.js';
 import { Hosts, type ComputeHost } from './hosts.js';
 import { ImageStock } from './images.js';
 import { Parts } from './parts.js';
+import { SiteClock } from './site-clock.js';
 import { serveHead } from './soap.js';
 import { Tasks } from './tasks.js';
 
@@ -82,7 +83,7 @@ async function start(config: HeadConfig, log: Log): Promise<() => Promise<void>>
     const distributor = new DirectDistributor({ source: (digest) => layers.path(digest), home: (host) => homes.get(host) ?? config.home });
 
     const parts = new Parts(config.site, db, await openSecrets<PartSpec>(join(config.home, 'parts')));
-    const made: HeadParts = { site: config.site, db, parts, hosts, stock, distributor, bundles: config.bundles, contextOf: (spec, node) => nodeContext(spec, node, nodeFiles(node, spec.overlay)) };
+    const made: HeadParts = { site: config.site, db, parts, hosts, stock, distributor, clock: new SiteClock(db), bundles: config.bundles, contextOf: (spec, node) => nodeContext(spec, node, nodeFiles(node, spec.overlay)) };
     const tasks = new Tasks(made, log);
     releases.push(() => tasks.close());
     await tasks.start();

@@ -1,0 +1,44 @@
+/**
+ * What a site believes before it has measured anything, as data: orders of magnitude seen on 2 shared
+ * cores. All are wide on purpose; the first observations move their scale, the next their shape.
+ */
+import type { Stage } from '../plan.js';
+import type { LinePrior } from './line.js';
+
+/** Quantities: 1, MiB, items (packages, hosts, nodes: what the stage counts). */
+export const stagePriors: Readonly<Record<Exclude<Stage, 'install'>, LinePrior>> = {
+  resolve: { coefficients: [0.7, 0, 0], spread: 0.8, floor: 0.05 },
+  base: { coefficients: [30, 0, 0], spread: 0.5, floor: 0.5 },
+  download: { coefficients: [0.5, 0.05, 0.002], spread: 1, floor: 0.1 },
+  pack: { coefficients: [0.3, 0.04, 0], spread: 0.5, floor: 0.05 },
+  distribute: { coefficients: [0.05, 0.01, 0.02], spread: 0.6, floor: 0.05 },
+  launch: { coefficients: [0.2, 0, 0.12], spread: 0.5, floor: 0.05 },
+  join: { coefficients: [0.5, 0, 0.03], spread: 0.5, floor: 0.1 },
+  verify: { coefficients: [0.2, 0, 0.03], spread: 0.5, floor: 0.05 },
+};
+
+export const installPriors = {
+  /** The paper's line. Quantities: 1, MiB of .debs. */
+  M0: { coefficients: [2, 0.35], spread: 0.7, floor: 0.1 },
+  /** Quantities: 1, MiB, packages, thousands of files. */
+  M1: { coefficients: [1, 0.12, 0.06, 0.3], spread: 0.6, floor: 0.1 },
+  /** One package, unpack and configure. Quantities: 1, MiB, thousands of files. */
+  package: { coefficients: [0.05, 0.12, 0.3], spread: 1, floor: 0.003 },
+  /** What a transaction takes besides its packages' phases. Quantities: 1, packages. */
+  overhead: { coefficients: [1, 0.005], spread: 0.6, floor: 0.1 },
+} as const satisfies Record<string, LinePrior>;
+
+/** Relative error expected of each model before it has a record. */
+export const modelSpread = { M0: 0.7, M1: 0.6, M2: 0.6, M3: 0.6 } as const;
+
+/** Files in a MiB of .deb, while the package was never unpacked here. */
+export const filesPerMiB = 60;
+
+/** A learned package is believed n / (n + this) after n observations; the line has the rest. */
+export const packageShrink = 0.25;
+
+/** A package's first observations may exceed the line's word by this factor and these seconds, not more: a stall looks like that. */
+export const packageCap = { factor: 10, seconds: 10 } as const;
+
+/** A trigger's time grows as (this + packages in the image): it looks at all of them. */
+export const triggerPackages = 300;

@@ -1,0 +1,173 @@
+/** The clock and the cache's rules: pure models on values, as properties and on a synthetic truth. */
+import t from 'tap';
+import fc from 'fast-check';
+import { bestModel, coldInstall, installModels, learnInstall, predictInstall, type InstallObservation, type InstallState } from '../src/domain/estimate/install.js';
+import { emptyLine, learnLine, predictLine, type LineState } from '../src/domain/estimate/line.js';
+import { installPriors, stagePriors } from '../src/domain/estimate/priors.js';
+import { coldSite, learn, predict, predictAll } from '../src/domain/estimate/site.js';
+import { coldTransfer, learnTransfer, predictTransfer } from '../src/domain/estimate/transfer.js';
+import type { PackageTiming } from '../src/domain/image.js';
+import { stages } from '../src/domain/plan.js';
+
+const MiB = 1024 * 1024;
+const anything = fc.oneof(fc.double(), fc.double({ min: 0, max: 1e3, noNaN: true }), fc.constantFrom(-1, 0, 1e12, NaN, Infinity));
+const fold = (rows: readonly (readonly number[])[], from: LineState = emptyLine): LineState => rows.reduce((state, [seconds = 0, ...x]) => learnLine(state, x, seconds), from);
+
+t.test('a cold site has an estimate for every stage, with a wide interval', async (t) => {
+  for (const stage of stages) {
+    const work = { stage, bytes: 18 * MiB, items: 47, install: { packages: [{ name: 'gcc', debBytes: 18 * MiB }], installed: 0 } };
+    for (const { seconds, low, high, model } of predictAll(coldSite, work)) t.ok(seconds > 0 && low > 0 && high / low > 2, `${stage} ${model}: ${seconds.toFixed(1)} s, ${low.toFixed(1)} to ${high.toFixed(1)}`);
+  }
+});
+
+t.test('a line is finite, not negative and monotone, whatever it was told', async (t) => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(anything, anything, anything), { maxLength: 40 }), fc.nat(1e4), fc.nat(1e4), fc.nat(1e3), (seen, x, more, y) => {
+      const state = seen.reduce((before, [seconds, a, b]) => learnLine(before, [1, a, b, 1], seconds), emptyLine);
+      const at = (a: number, b: number): number => predictLine(installPriors.M1, state, [1, a, b, 1]).seconds;
+      const { low, seconds, high } = predictLine(installPriors.M1, state, [1, x, y, 1]);
+      return Number.isFinite(high) && low >= 0 && low <= seconds && seconds <= high && at(x + more, y) >= at(x, y) - 1e-9 && at(x, y + more) >= at(x, y) - 1e-9;
+    }),
+  );
+  t.pass('held');
+});
+
+t.test('a line converges on the truth, on slow and fast machines', async (t) => {
+  for (const speed of [0.1, 1, 10]) {
+    const noise = noiseOf(7);
+    const truth = (mib: number): number => speed * (2 + 0.3 * mib);
+    const state = fold(Array.from({ length: 40 }, (_, i) => [truth((i * 37) % 200) * noise(0.05), 1, (i * 37) % 200]));
+    for (const mib of [10, 60, 150]) {
+      const { seconds, low, high } = predictLine(installPriors.M0, state, [1, mib]);
+      t.ok(Math.abs(seconds / truth(mib) - 1) < 0.05, `speed ${speed}, ${mib} MiB: ${seconds.toFixed(2)} for ${truth(mib).toFixed(2)} s`);
+      t.ok(low < truth(mib) && truth(mib) < high && high / low < 1.5, 'a narrow interval around the truth');
+    }
+  }
+});
+
+t.test('a stall of minutes moves a line by a bounded amount; absurd rows by nothing', async (t) => {
+  const noise = noiseOf(3);
+  const truth = Array.from({ length: 12 }, (_, i) => [(1 + 0.5 * (i * 7 % 40)) * noise(0.1), 1, i * 7 % 40]);
+  const before = fold(truth);
+  const at = (state: LineState): number => predictLine(installPriors.M0, state, [1, 25]).seconds;
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 60 }), fc.double({ min: 0, max: 86_400, noNaN: true }), (mib, seconds) => Math.abs(at(fold([[seconds, 1, mib]], before)) / at(before) - 1) < 0.25),
+  );
+  const cold = predictLine(installPriors.M0, emptyLine, [1, 25]).seconds;
+  t.ok(predictLine(installPriors.M0, fold([[3600, 1, 25]]), [1, 25]).seconds < 3 * cold, 'even as the very first row');
+  for (const bad of [-5, NaN, Infinity, 1e6]) t.equal(fold([[bad, 1, 3]], before), before, `${bad} s is ignored`);
+});
+
+// ---------------------------------------------------------------- install
+
+/** A made-up archive: what each package really takes is its own, not a line of its size. */
+interface Truth {
+  readonly names: readonly string[];
+  readonly bytes: Readonly<Record<string, number>>;
+  install(names: readonly string[]): InstallObservation;
+}
+
+function noiseOf(seed: number): (spread: number) => number {
+  let state = seed >>> 0;
+  const uniform = (): number => ((state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32);
+  return (spread) => 1 + spread * (uniform() + uniform() + uniform() - 1.5) * 1.15;
+}
+
+function makeTruth(seed: number): Truth {
+  const noise = noiseOf(seed);
+  const names = Array.from({ length: 200 }, (_, i) => `p${i}`);
+  const bytes = Object.fromEntries(names.map((name, i) => [name, Math.round((0.02 + (i % 17) ** 2 / 40) * MiB)]));
+  const own = Object.fromEntries(names.map((name, i) => [name, 0.03 + 0.08 * ((bytes[name] ?? 0) / MiB) + (i % 11 === 0 ? 2 : 0)]));
+  const install = (chosen: readonly string[]): InstallObservation => {
+    const phases: PackageTiming[] = chosen.flatMap((name) => [
+      { package: name, version: '1', phase: 'unpack', seconds: 0.6 * (own[name] ?? 0) * noise(0.1), bytes: bytes[name] ?? 0, files: 40 },
+      { package: name, version: '1', phase: 'configure', seconds: 0.4 * (own[name] ?? 0) * noise(0.1), bytes: bytes[name] ?? 0, files: 40 },
+    ]);
+    phases.push({ package: 'libc-bin', version: '', phase: 'trigger', seconds: (1 + chosen.length / 300) * noise(0.1), bytes: 0, files: 0 });
+    if (chosen.some((name) => Number(name.slice(1)) % 5 === 0)) phases.push({ package: 'man-db', version: '', phase: 'trigger', seconds: 3 * (1 + chosen.length / 300) * noise(0.1), bytes: 0, files: 0 });
+    const seconds = 1.5 + phases.reduce((sum, row) => sum + row.seconds, 0);
+    return { bytes: chosen.reduce((sum, name) => sum + (bytes[name] ?? 0), 0), items: chosen.length, installed: 0, seconds, phases };
+  };
+  return { names, bytes, install };
+}
+
+const pick = (truth: Truth, seed: number): string[] => truth.names.filter((_, i) => (Math.imul(i + 1, 2654435761 ^ Math.imul(seed, 40503)) >>> 8) % 7 < 2);
+const workOf = (truth: Truth, names: readonly string[]): { packages: { name: string; debBytes: number }[]; installed: number } => ({ packages: names.map((name) => ({ name, debBytes: truth.bytes[name] ?? 0 })), installed: 0 });
+
+t.test('install: M3 is right on sets never seen, and better than the paper\'s line', async (t) => {
+  const truth = makeTruth(11);
+  let state = coldInstall;
+  for (let i = 0; i < 30; i += 1) state = learnInstall(state, truth.install(pick(truth, i)));
+  const errors = Object.fromEntries(installModels.map((model) => {
+    const all = Array.from({ length: 20 }, (_, i) => {
+      const names = pick(truth, 100 + i).slice(0, 10 + 3 * i);
+      return Math.abs(predictInstall(state, model, workOf(truth, names)).seconds / truth.install(names).seconds - 1);
+    });
+    return [model, all.reduce((a, b) => a + b, 0) / all.length];
+  }));
+  t.ok((errors['M3'] ?? 1) < 0.1, `mean errors ${JSON.stringify(errors)}`);
+  t.ok((errors['M3'] ?? 1) < (errors['M0'] ?? 0));
+  t.equal(bestModel(state), 'M3');
+  t.same(JSON.parse(JSON.stringify(state)), state, 'the state is plain data');
+});
+
+t.test('install: finite, not negative, and never less for one package more', async (t) => {
+  const truth = makeTruth(5);
+  fc.assert(
+    fc.property(fc.array(fc.nat(50), { maxLength: 8 }), fc.subarray([...truth.names]), fc.constantFrom(...installModels), fc.nat(199), (past, names, model, extra) => {
+      const state = past.reduce((before: InstallState, seed) => learnInstall(before, truth.install(pick(truth, seed))), coldInstall);
+      const more = predictInstall(state, model, workOf(truth, [...new Set([...names, `p${extra}`])]));
+      const { low, seconds, high } = predictInstall(state, model, workOf(truth, names));
+      return low >= 0 && low <= seconds && seconds <= high && Number.isFinite(high) && more.seconds >= seconds - 1e-6 - (names.includes(`p${extra}`) ? Infinity : 0);
+    }),
+    { numRuns: 60 },
+  );
+  t.pass('held');
+});
+
+t.test('install: one poisoned transaction, in a package or in the whole, does not ruin the models', async (t) => {
+  const truth = makeTruth(23);
+  let state = coldInstall;
+  for (let i = 0; i < 15; i += 1) state = learnInstall(state, truth.install(pick(truth, i)));
+  const names = pick(truth, 99);
+  const good = truth.install(names);
+  const stalled = { ...good, seconds: good.seconds + 600, phases: good.phases.map((row, i) => (i === 4 ? { ...row, seconds: 600 } : row)) };
+  const backwards = { ...good, seconds: -30 };
+  for (const model of installModels) {
+    const before = predictInstall(state, model, workOf(truth, names));
+    const after = predictInstall(learnInstall(state, stalled), model, workOf(truth, names));
+    t.ok(Math.abs(after.seconds / before.seconds - 1) < 0.2, `${model}: ${before.seconds.toFixed(1)} s, after a stall of 10 minutes ${after.seconds.toFixed(1)} s`);
+    t.ok(after.high / after.low < 2 * (before.high / before.low), `${model}: nor its interval`);
+  }
+  t.equal(learnInstall(state, backwards), state, 'a clock that jumped is ignored');
+  const first = predictInstall(learnInstall(coldInstall, stalled), 'M3', workOf(truth, names));
+  t.ok(first.seconds < 120, `the very first transaction stalled: ${first.seconds.toFixed(1)} s for ${good.seconds.toFixed(1)} s`);
+});
+
+t.test('install: names that every object has are packages like others', async (t) => {
+  const odd: InstallObservation = { bytes: MiB, items: 2, installed: 0, seconds: 4, phases: ['constructor', '__proto__'].map((name) => ({ package: name, version: '1', phase: 'unpack', seconds: 1, bytes: MiB, files: 3 })) };
+  const state = learnInstall(coldInstall, odd);
+  const { seconds } = predictInstall(state, 'M3', { packages: [{ name: 'constructor', debBytes: MiB }, { name: 'toString', debBytes: MiB }], installed: 0 });
+  t.ok(Number.isFinite(seconds) && seconds > 0);
+});
+
+// ---------------------------------------------------------------- transfer and the other stages
+
+t.test('transfer: the past of the same image and hosts, else the learned bandwidth', async (t) => {
+  let state = coldTransfer;
+  for (let i = 1; i <= 30; i += 1) state = learnTransfer(state, { image: `i${i % 6}`, bytes: (i % 6 + 1) * 20 * MiB, hosts: 2 }, 0.1 + (i % 6 + 1) * 0.4);
+  const same = predictTransfer(state, { image: 'i2', bytes: 60 * MiB, hosts: 2 });
+  t.ok(Math.abs(same.seconds - 1.3) < 0.01, `${same.seconds} s`);
+  const other = predictTransfer(state, { image: 'new', bytes: 70 * MiB, hosts: 2 });
+  t.ok(Math.abs(other.seconds - 1.5) < 0.15, `${other.seconds} s`);
+  const poisoned = learnTransfer(state, { image: 'i2', bytes: 60 * MiB, hosts: 2 }, 300);
+  t.ok(Math.abs(predictTransfer(poisoned, { image: 'i2', bytes: 60 * MiB, hosts: 2 }).seconds - 1.3) < 0.05, 'a stall is not believed');
+});
+
+t.test('a site learns each stage by itself', async (t) => {
+  const site = Array.from({ length: 20 }, (_, i) => ({ stage: 'launch' as const, bytes: 0, items: i + 1, seconds: 0.5 + 0.2 * (i + 1) })).reduce(learn, coldSite);
+  t.ok(Math.abs(predict(site, { stage: 'launch', bytes: 0, items: 50 }).seconds - 10.5) < 1);
+  t.equal(predict(site, { stage: 'join', bytes: 0, items: 50 }).seconds, predict(coldSite, { stage: 'join', bytes: 0, items: 50 }).seconds);
+  t.equal(site.install, coldSite.install);
+  t.ok(stagePriors.base.coefficients[0]);
+});
