@@ -1,6 +1,9 @@
 /** The clock and the cache's rules: pure models on values, as properties and on a synthetic truth. */
 import t from 'tap';
 import fc from 'fast-check';
+import { chooseImage, isUsable } from '../src/domain/cache/image-choice.js';
+import { popularPackages } from '../src/domain/cache/popularity.js';
+import { evict, mostSaved } from '../src/domain/cache/saved-time.js';
 import { bestModel, coldInstall, installModels, learnInstall, predictInstall, type InstallObservation, type InstallState } from '../src/domain/estimate/install.js';
 import { emptyLine, learnLine, predictLine, type LineState } from '../src/domain/estimate/line.js';
 import { installPriors, stagePriors } from '../src/domain/estimate/priors.js';
@@ -91,7 +94,8 @@ function makeTruth(seed: number): Truth {
   return { names, bytes, install };
 }
 
-const pick = (truth: Truth, seed: number): string[] => truth.names.filter((_, i) => (Math.imul(i + 1, 2654435761 ^ Math.imul(seed, 40503)) >>> 8) % 7 < 2);
+/** Of each two sets one has no package that sets off the second trigger. */
+const pick = (truth: Truth, seed: number): string[] => truth.names.filter((_, i) => (Math.imul(i + 1, 2654435761 ^ Math.imul(seed, 40503)) >>> 8) % 7 < 2 && (seed % 2 === 0 || i % 5 !== 0));
 const workOf = (truth: Truth, names: readonly string[]): { packages: { name: string; debBytes: number }[]; installed: number } => ({ packages: names.map((name) => ({ name, debBytes: truth.bytes[name] ?? 0 })), installed: 0 });
 
 t.test('install: M3 is right on sets never seen, and better than the paper\'s line', async (t) => {
@@ -170,4 +174,46 @@ t.test('a site learns each stage by itself', async (t) => {
   t.equal(predict(site, { stage: 'join', bytes: 0, items: 50 }).seconds, predict(coldSite, { stage: 'join', bytes: 0, items: 50 }).seconds);
   t.equal(site.install, coldSite.install);
   t.ok(stagePriors.base.coefficients[0]);
+});
+
+// ---------------------------------------------------------------- the cache's rules
+
+t.test('choice: the least time, with its reason; versions and `exact` are respected', async (t) => {
+  const base = { label: 'base image', adding: 'once-on-the-head', seconds: { install: 15, distribute: 1, launch: 2 } } as const;
+  const cache = { label: 'cache image c3', adding: 'once-on-the-head', seconds: { install: 0.8, distribute: 1.8, launch: 2 } } as const;
+  const big = { label: 'cache image c9', adding: 'in-every-node', seconds: { install: 0, distribute: 30, launch: 2 } } as const;
+  const choice = chooseImage([base, big, cache]);
+  t.equal(choice.chosen, cache);
+  t.equal(choice.reason, 'cache image c3: saves 14.2 s of install, costs 0.8 s of transfer');
+  t.same(choice.ranking.map(({ candidate }) => candidate.label), ['cache image c3', 'base image', 'cache image c9']);
+  t.equal(chooseImage([base]).reason, 'base image: no other image takes less time');
+
+  const closure = [{ name: 'gcc', version: '12-2' }, { name: 'make', version: '4' }];
+  t.ok(isUsable(new Map([['gcc', '12-2'], ['vim', '9']]), closure, false), 'extra packages are allowed');
+  t.notOk(isUsable(new Map([['gcc', '12-2'], ['vim', '9']]), closure, true), 'unless the user asks exact');
+  t.notOk(isUsable(new Map([['gcc', '12-1']]), closure, false), 'an image without the security update is stale');
+});
+
+t.test('the paper\'s rule: packages in at least M % of the last N requests', async (t) => {
+  const history = [['old'], ['a', 'b', 'b'], ['a'], ['a', 'c'], ['b']];
+  t.same(popularPackages(history, { requests: 4, percent: 50 }), ['a', 'b']);
+  t.same(popularPackages(history, { requests: 4, percent: 75 }), ['a']);
+  t.same(popularPackages<string>([], { requests: 4, percent: 75 }), []);
+});
+
+t.test('saved time: within the budget, never worse than the best single image, near the optimum', async (t) => {
+  const offer = fc.record({ bytes: fc.integer({ min: 1, max: 50 }) });
+  const demand = fc.record({ weight: fc.integer({ min: 0, max: 5 }), saves: fc.array(fc.tuple(fc.nat(7), fc.nat(30)), { maxLength: 5 }).map((pairs) => new Map(pairs)) });
+  fc.assert(
+    fc.property(fc.array(offer, { minLength: 8, maxLength: 8 }), fc.array(demand, { maxLength: 12 }), fc.nat(120), (offers, demands, budget) => {
+      const value = (set: readonly number[]): number => demands.reduce((sum, d) => sum + d.weight * Math.max(0, ...set.map((i) => d.saves.get(i) ?? 0)), 0);
+      const size = (set: readonly number[]): number => set.reduce((sum, i) => sum + (offers[i]?.bytes ?? 0), 0);
+      const found = mostSaved(offers, demands, budget);
+      const every = Array.from({ length: 256 }, (_, bits) => offers.flatMap((_, i) => ((bits >> i) & 1 ? [i] : []))).filter((set) => size(set) <= budget);
+      const best = Math.max(...every.map(value));
+      return size(found.held) <= budget && found.bytes === size(found.held) && Math.abs(found.saved - value(found.held)) < 1e-9 && found.saved >= 0.31 * best;
+    }),
+  );
+  t.same(evict([{ id: 'a', bytes: 10, saves: 5, inUse: false }, { id: 'b', bytes: 10, saves: 1, inUse: false }, { id: 'c', bytes: 10, saves: 0, inUse: true }], 20), ['b'], 'what is in use stays');
+  t.same(evict([{ id: 'a', bytes: 10, saves: 5, inUse: false }], 10), []);
 });

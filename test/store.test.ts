@@ -3,7 +3,9 @@ import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import { coldSite, predictAll } from '../src/domain/estimate/site.js';
 import type { PartSpec } from '../src/domain/node.js';
+import { SiteClock } from '../src/head/site-clock.js';
 import { Parts } from '../src/head/parts.js';
 import { makeLog } from '../src/log.js';
 import { openDatabase, type Database } from '../src/store/database.js';
@@ -68,6 +70,19 @@ else
       await parts.setPlan(spec.cluster, { site: 'alpha', nodes: 1, stages: [{ stage: 'install', predicted: 2, bytes: 5, items: 1 }], predicted: 2, reason: 'r' }, 'key');
       await parts.measured(spec.cluster, { stage: 'install', seconds: 2.5, bytes: 5, items: 1 }, new Date());
       t.match(await parts.view(spec.cluster), { plan: { predicted: 2 }, measured: [{ stage: 'install', seconds: 2.5 }], nodes: [{ name: 'n1', state: 'planned' }] });
+
+      const clock = new SiteClock(db);
+      const work = { stage: 'install', bytes: 5e6, items: 1, install: { packages: [{ name: 'gcc', debBytes: 5e6 }], installed: 0 } } as const;
+      const before = predictAll(await clock.models(), work);
+      await clock.keep(spec.cluster, before);
+      await clock.keep(spec.cluster, predictAll(coldSite, work));
+      t.match(await db.rows('predictionsOf', spec.cluster), ['M0', 'M1', 'M2', 'M3'].map((model) => ({ model, chosen: model === 'M1', seconds: before.find((one) => one.model === model)?.seconds })), 'the first word of every model is kept');
+      await parts.packageTimings('cother001', [{ package: 'gcc', version: '12', phase: 'unpack', seconds: 20, bytes: 5e6, files: 30 }]);
+      await db.rows('insertTiming', 'cother001', '', 'install', 5e6, 1, new Date(), 22, null);
+      const [learned] = predictAll(await clock.models(), work);
+      t.equal(learned.model, 'M3', 'rows of packages make M3 the model to go by');
+      t.ok(learned.seconds > before[0].seconds, `it learned: ${before[0].seconds.toFixed(1)} s, then ${learned.seconds.toFixed(1)} s`);
+      t.same(await new SiteClock(db).models(), await clock.models(), 'a restarted head knows the same');
 
       await parts.become(spec.cluster, 'destroying');
       await parts.gone(spec.cluster);

@@ -85,6 +85,9 @@ insert into predictions (cluster, stage, model, chosen, seconds, low, high)
 select $1, * from unnest($2::text[], $3::text[], $4::boolean[], $5::float8[], $6::float8[], $7::float8[])
 on conflict (cluster, stage, model) do nothing
 
+-- :predictionsOf
+select stage, model, chosen, seconds, low, high from predictions where cluster = $1 order by stage, model
+
 -- :insertPackageTimings
 insert into package_timings (cluster, package, version, phase, seconds, bytes, files)
 select $1, * from unnest($2::text[], $3::text[], $4::text[], $5::float8[], $6::bigint[], $7::int[])
