@@ -1,7 +1,7 @@
 /** The clock and the cache's rules: pure models on values, as properties and on a synthetic truth. */
 import t from 'tap';
 import fc from 'fast-check';
-import { chooseImage, isUsable } from '../src/domain/cache/image-choice.js';
+import { chooseImage, isUsable, type Candidate } from '../src/domain/cache/image-choice.js';
 import { popularPackages } from '../src/domain/cache/popularity.js';
 import { evict, mostSaved } from '../src/domain/cache/saved-time.js';
 import { bestModel, coldInstall, installModels, learnInstall, predictInstall, type InstallObservation, type InstallState } from '../src/domain/estimate/install.js';
@@ -182,7 +182,7 @@ t.test('choice: the least time, with its reason; versions and `exact` are respec
   const base = { label: 'base image', adding: 'once-on-the-head', seconds: { install: 15, distribute: 1, launch: 2 } } as const;
   const cache = { label: 'cache image c3', adding: 'once-on-the-head', seconds: { install: 0.8, distribute: 1.8, launch: 2 } } as const;
   const big = { label: 'cache image c9', adding: 'in-every-node', seconds: { install: 0, distribute: 30, launch: 2 } } as const;
-  const choice = chooseImage([base, big, cache]);
+  const choice = chooseImage<Candidate>([base, big, cache]);
   t.equal(choice.chosen, cache);
   t.equal(choice.reason, 'cache image c3: saves 14.2 s of install, costs 0.8 s of transfer');
   t.same(choice.ranking.map(({ candidate }) => candidate.label), ['cache image c3', 'base image', 'cache image c9']);

@@ -103,8 +103,20 @@ function learnTriggers(state: PackagesState, ran: readonly PackageTiming[], name
   return triggers;
 }
 
+const answered = new WeakMap<PackagesState, Map<string, readonly [number, number]>>(); // by package: [bytes, seconds]
+
 /** Seconds of unpack + configure of one package: its own median, shrunk to the line of all packages. */
 export function ownSeconds(state: PackagesState, work: PackageWork): number {
+  const answers = answered.get(state) ?? new Map<string, readonly [number, number]>();
+  answered.set(state, answers);
+  const ready = answers.get(work.name);
+  if (ready?.[0] === work.debBytes) return ready[1];
+  const seconds = shrunkSeconds(state, work);
+  answers.set(work.name, [work.debBytes, seconds]);
+  return seconds;
+}
+
+function shrunkSeconds(state: PackagesState, work: PackageWork): number {
   const memory = known(state.packages, work.name);
   const line = linePackage(state, work.debBytes, filesOf(state, work)) * medianOf([1, ...state.ratios]);
   if (memory === undefined) return line;

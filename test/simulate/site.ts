@@ -1,0 +1,187 @@
+/**
+ * A simulated site: serves a trace under one policy of making images, with the head's own models
+ * and choice, and counts. Time passes only in numbers.
+ */
+import { chooseImage, type Candidate } from '../../src/domain/cache/image-choice.js';
+import { coldSite, learn, predict, type SiteModels } from '../../src/domain/estimate/site.js';
+import { hostCount, type Closure, type SimulatedRequest } from './trace.js';
+import { layerPerDeb, type World } from './world.js';
+
+/** One cache layer over the base. */
+export interface CacheImage {
+  readonly id: number;
+  readonly packages: readonly number[];
+  readonly has: Uint8Array;
+  readonly bytes: number;
+}
+
+export interface Policy {
+  readonly name: string;
+  /** Called before each request, in idle time: the images to hold from now on, or undefined to leave them. */
+  idle?(site: Site, at: number): readonly CacheImage[] | undefined;
+  /** Called after a delta was built for a request; `image` is all that its nodes have. Returns what to hold from now on. */
+  built?(site: Site, image: CacheImage): readonly CacheImage[] | undefined;
+  /** Called when a held image served. */
+  used?(image: CacheImage): void;
+}
+
+export interface Outcome {
+  readonly policy: string;
+  readonly mean: number;
+  readonly p95: number;
+  /** Mean bytes of the cache layers held. */
+  readonly stored: number;
+  readonly sent: number;
+  /** Mean seconds lost a request because a worse image was taken than the best held one, by the truth. */
+  readonly regret: number;
+}
+
+const learnAll = 300; // the head learns from every install; here, after so many, from each tenth: it costs the simulator most of its time
+const snapshotEvery = 100; // requests between two sets of memoized predictions
+
+interface Served extends Candidate {
+  readonly image: CacheImage | undefined;
+  readonly truth: number;
+}
+
+export class Site {
+  models: SiteModels = coldSite;
+  held: readonly CacheImage[] = [];
+  readonly past: Closure[] = [];
+  private readonly images = new Map<number, CacheImage>();
+  private readonly hosts = Array.from({ length: hostCount }, () => new Set<number>());
+  private installs = 0;
+  private memo = new Map<string, { install: number; download: number; pack: number }>();
+  private missed = new Map<string, readonly number[]>();
+
+  constructor(
+    readonly world: World,
+    readonly trace: readonly SimulatedRequest[],
+    readonly budget: number,
+  ) {}
+
+  image(closure: Closure): CacheImage {
+    const known = this.images.get(closure.id);
+    if (known !== undefined) return known;
+    const has = new Uint8Array(this.world.data.packages.length);
+    for (const index of closure.packages) has[index] = 1;
+    const image = { id: closure.id, packages: closure.packages, has, bytes: Math.round(this.world.bytesOf(closure.packages) * layerPerDeb) };
+    this.images.set(closure.id, image);
+    return image;
+  }
+
+  run(policy: Policy): Outcome {
+    const times: number[] = [];
+    let sent = 0;
+    let stored = 0;
+    let regret = 0;
+    this.trace.forEach((request, at) => {
+      if (at % snapshotEvery === 0) this.memo = new Map();
+      this.hold(policy.idle?.(this, at));
+      const served = [undefined, ...this.held].map((image) => this.candidate(request, image)) as [Served, ...Served[]];
+      const { chosen } = chooseImage(served);
+      times.push(chosen.truth);
+      regret += chosen.truth - Math.min(...served.map(({ truth }) => truth));
+      sent += this.serve(request, chosen.image, policy);
+      stored += this.held.reduce((sum, image) => sum + image.bytes, 0);
+      this.past.push(request.closure);
+    });
+    const n = this.trace.length;
+    times.sort((a, b) => a - b);
+    return { policy: policy.name, mean: times.reduce((a, b) => a + b, 0) / n, p95: times[Math.floor(0.95 * n)] ?? 0, stored: stored / n, sent, regret: regret / n };
+  }
+
+  /** Predicted seconds that an image saves a closure against the base image, on hosts that have it. */
+  saves(closure: Closure, image: CacheImage): number {
+    return this.seconds(closure, undefined) - this.seconds(closure, image);
+  }
+
+  /** The same by the truth. */
+  trulySaves(closure: Closure, image: CacheImage): number {
+    const { world } = this;
+    const of = (missing: readonly number[], installed: number): number => world.installSeconds(missing, installed) + world.downloadSeconds(world.bytesOf(missing)) + world.packSeconds(world.bytesOf(missing));
+    return of(closure.packages, 0) - of(this.missing(closure, image), image.packages.length);
+  }
+
+  private seconds(closure: Closure, image: CacheImage | undefined): number {
+    const { install, download, pack } = this.predicted(closure, image);
+    return install + download + pack;
+  }
+
+  private predicted(closure: Closure, image: CacheImage | undefined): { install: number; download: number; pack: number } {
+    const key = `${closure.id} ${image?.id ?? -1}`;
+    const ready = this.memo.get(key);
+    if (ready !== undefined) return ready;
+    const missing = this.missing(closure, image);
+    const bytes = this.world.bytesOf(missing);
+    const packages = missing.map((index) => ({ name: this.world.data.packages[index]?.[0] ?? '', debBytes: this.world.data.packages[index]?.[1] ?? 0 }));
+    const work = { bytes, items: missing.length };
+    const fresh = missing.length === 0 ? { install: 0, download: 0, pack: 0 } : {
+      install: predict(this.models, { stage: 'install', ...work, install: { packages, installed: image?.packages.length ?? 0 } }).seconds,
+      download: predict(this.models, { stage: 'download', ...work }).seconds,
+      pack: predict(this.models, { stage: 'pack', ...work, items: 1 }).seconds,
+    };
+    this.memo.set(key, fresh);
+    return fresh;
+  }
+
+  private missing(closure: Closure, image: CacheImage | undefined): readonly number[] {
+    if (image === undefined) return closure.packages;
+    const key = `${closure.id} ${image.id}`;
+    const ready = this.missed.get(key);
+    if (ready !== undefined) return ready;
+    const missing = closure.packages.filter((index) => image.has[index] === 0);
+    this.missed.set(key, missing);
+    return missing;
+  }
+
+  private candidate(request: SimulatedRequest, image: CacheImage | undefined): Served {
+    const { world } = this;
+    const missing = this.missing(request.closure, image);
+    const bytes = world.bytesOf(missing);
+    const wire = this.wire(request, image, bytes);
+    const truth =
+      world.downloadSeconds(bytes) + world.installSeconds(missing, image?.packages.length ?? 0) + world.packSeconds(bytes) + world.transferSeconds(wire, request.hosts.length) + world.startSeconds(request.nodes);
+    const distribute = predict(this.models, { stage: 'distribute', bytes: wire, items: request.hosts.length }).seconds;
+    return { label: image === undefined ? 'base image' : `image ${image.id}`, adding: 'once-on-the-head', seconds: { ...this.predicted(request.closure, image), distribute }, image, truth };
+  }
+
+  /** Bytes to send: the image to hosts that lack it, the delta to all. */
+  private wire(request: SimulatedRequest, image: CacheImage | undefined, missingBytes: number): number {
+    const lacking = image === undefined ? 0 : request.hosts.filter((host) => this.hosts[host]?.has(image.id) === false).length;
+    return lacking * (image?.bytes ?? 0) + request.hosts.length * Math.round(missingBytes * layerPerDeb);
+  }
+
+  private serve(request: SimulatedRequest, image: CacheImage | undefined, policy: Policy): number {
+    const missing = this.missing(request.closure, image);
+    const bytes = this.world.bytesOf(missing);
+    const wire = this.wire(request, image, bytes);
+    const learning = this.installs < learnAll || this.installs % 10 === 0;
+    if (image !== undefined) {
+      for (const host of request.hosts) this.hosts[host]?.add(image.id);
+      policy.used?.(image);
+    }
+    if (learning) this.models = learn(this.models, { stage: 'distribute', bytes: wire, items: request.hosts.length, seconds: this.world.transferSeconds(wire, request.hosts.length) });
+    if (missing.length > 0) {
+      this.installs += 1;
+      if (learning) this.learnInstall(missing, bytes, image?.packages.length ?? 0);
+      this.hold(policy.built?.(this, this.image(request.closure)));
+    }
+    return wire;
+  }
+
+  private learnInstall(missing: readonly number[], bytes: number, installed: number): void {
+    const { seconds, phases } = this.world.measureInstall(missing, installed);
+    const work = { bytes, items: missing.length };
+    this.models = learn(this.models, { stage: 'install', ...work, seconds, install: { phases, installed } });
+    this.models = learn(this.models, { stage: 'download', ...work, seconds: this.world.downloadSeconds(bytes) });
+    this.models = learn(this.models, { stage: 'pack', bytes, items: 1, seconds: this.world.packSeconds(bytes) });
+  }
+
+  private hold(images: readonly CacheImage[] | undefined): void {
+    if (images === undefined) return;
+    const kept = new Set(images.map((image) => image.id));
+    for (const host of this.hosts) for (const id of host) if (!kept.has(id)) host.delete(id);
+    this.held = images;
+  }
+}
