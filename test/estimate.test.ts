@@ -2,6 +2,7 @@
 import t from 'tap';
 import fc from 'fast-check';
 import { chooseImage, isUsable, type Candidate } from '../src/domain/cache/image-choice.js';
+import { growImages } from '../src/domain/cache/dense-image.js';
 import { popularPackages } from '../src/domain/cache/popularity.js';
 import { evict, mostSaved } from '../src/domain/cache/saved-time.js';
 import { bestModel, coldInstall, installModels, learnInstall, predictInstall, type InstallObservation, type InstallState } from '../src/domain/estimate/install.js';
@@ -208,7 +209,7 @@ t.test('saved time: within the budget, never worse than the best single image, n
     fc.property(fc.array(offer, { minLength: 8, maxLength: 8 }), fc.array(demand, { maxLength: 12 }), fc.nat(120), (offers, demands, budget) => {
       const value = (set: readonly number[]): number => demands.reduce((sum, d) => sum + d.weight * Math.max(0, ...set.map((i) => d.saves.get(i) ?? 0)), 0);
       const size = (set: readonly number[]): number => set.reduce((sum, i) => sum + (offers[i]?.bytes ?? 0), 0);
-      const found = mostSaved(offers, demands, budget);
+      const found = mostSaved(offers.map(({ bytes }, id) => ({ layers: [{ id, bytes }] })), demands, budget);
       const every = Array.from({ length: 256 }, (_, bits) => offers.flatMap((_, i) => ((bits >> i) & 1 ? [i] : []))).filter((set) => size(set) <= budget);
       const best = Math.max(...every.map(value));
       return size(found.held) <= budget && found.bytes === size(found.held) && Math.abs(found.saved - value(found.held)) < 1e-9 && found.saved >= 0.31 * best;
@@ -216,4 +217,23 @@ t.test('saved time: within the budget, never worse than the best single image, n
   );
   t.same(evict([{ id: 'a', bytes: 10, saves: 5, inUse: false }, { id: 'b', bytes: 10, saves: 1, inUse: false }, { id: 'c', bytes: 10, saves: 0, inUse: true }], 20), ['b'], 'what is in use stays');
   t.same(evict([{ id: 'a', bytes: 10, saves: 5, inUse: false }], 10), []);
+});
+
+t.test('saved time: a layer that two images share is paid once', async (t) => {
+  const core = { id: 0, bytes: 60 };
+  const offers = [{ layers: [core] }, { layers: [core, { id: 1, bytes: 20 }] }, { layers: [core, { id: 2, bytes: 20 }] }];
+  const demands = [{ weight: 1, saves: new Map([[0, 5], [1, 9]]) }, { weight: 1, saves: new Map([[0, 5], [2, 9]]) }];
+  t.match(mostSaved(offers, demands, 100), { bytes: 100, saved: 18 });
+});
+
+t.test('grown images: nested, within the budget, closed under dependencies, the most saving first', async (t) => {
+  const closure = fc.array(fc.nat(9), { minLength: 1, maxLength: 4 }).map((tops) => [...new Set(tops.flatMap((top) => [top, Math.floor(top / 2), Math.floor(top / 4), Math.floor(top / 8), 0]))]); // 9 needs 4, 4 needs 2, ...
+  fc.assert(
+    fc.property(fc.array(closure, { minLength: 1, maxLength: 10 }), fc.integer({ min: 1, max: 60 }), (closures, budget) => {
+      const grown = growImages(closures.map((packages) => ({ packages, weight: 1 })), (name) => ({ seconds: 1 + (name % 3), bytes: 1 + name }), budget);
+      return grown.every(({ packages, bytes }, i) => bytes <= budget && bytes === packages.reduce((sum, name) => sum + 1 + name, 0) && (grown[i - 1]?.packages ?? []).every((name) => packages.includes(name)) && packages.every((name) => packages.includes(Math.floor(name / 2))));
+    }),
+  );
+  const [first] = growImages([{ packages: ['slow'], weight: 1 }, { packages: ['quick'], weight: 1 }], (name) => ({ seconds: name === 'slow' ? 9 : 1, bytes: 1 }), 5);
+  t.same(first?.packages, ['slow']);
 });

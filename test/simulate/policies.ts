@@ -1,7 +1,9 @@
 /** Policies of making and keeping images: those that people use, and ours. Each gets the same site and the same budget. */
 import { popularPackages } from '../../src/domain/cache/popularity.js';
 import { mostSaved, type Demand } from '../../src/domain/cache/saved-time.js';
-import type { CacheImage, Policy, Site } from './site.js';
+import { growImages } from '../../src/domain/cache/dense-image.js';
+import { bytesOf, type CacheImage, type Policy, type Site } from './site.js';
+import { layerPerDeb } from './world.js';
 import type { Closure, ClosureBook } from './trace.js';
 
 const makeEvery = 50; // requests between two times of making images
@@ -47,9 +49,8 @@ export function landlord(book: ClosureBook, nearness = 0.8): Policy {
 }
 
 function within(budget: number, order: CacheImage[]): CacheImage[] {
-  let size = order.reduce((sum, image) => sum + image.bytes, 0);
   const kept = [...order];
-  while (size > budget && kept.length > 0) size -= kept.shift()?.bytes ?? 0;
+  while (kept.length > 0 && bytesOf(kept) > budget) kept.shift();
   return kept;
 }
 
@@ -63,7 +64,7 @@ export function greedy(book: ClosureBook, window = 400): Policy {
   return {
     name: 'greedy',
     idle(site, at) {
-      if (at === 0 || (at % makeEvery !== 0 && at !== 10)) return undefined;
+      if (at === 0 || at % makeEvery !== 0) return undefined;
       return bestImages(site, book, site.past.slice(-window), (closure, image) => site.saves(closure, image));
     },
   };
@@ -80,25 +81,30 @@ export function clairvoyant(book: ClosureBook, window = 400): Policy {
   };
 }
 
+const mostDemands = 250;
+const mostClosures = 40;
+const coreSizes = [0.2, 0.4, 0.6, 0.8, 1];
+
 function bestImages(site: Site, book: ClosureBook, requests: readonly Closure[], saves: (closure: Closure, image: CacheImage) => number): readonly CacheImage[] {
   const counts = new Map<Closure, number>();
   for (const closure of requests) counts.set(closure, (counts.get(closure) ?? 0) + 1);
-  const offers = offersFor(site, book, counts, requests);
-  const demands = [...counts].map(([closure, weight]): Demand => ({ weight, saves: new Map(offers.map((image, i) => [i, saves(closure, image)])) }));
+  const frequent = [...counts].sort((a, b) => b[1] - a[1]).slice(0, mostDemands);
+  const offers = offersFor(site, book, frequent);
+  const demands = frequent.map(([closure, weight]): Demand => ({ weight, saves: new Map(offers.map((image, i) => [i, saves(closure, image)])) }));
   return mostSaved(offers, demands, site.budget).held.flatMap((i) => offers[i] ?? []);
 }
 
-const mostClosures = 60;
-const percents = [60, 40, 30, 20, 15, 10, 7, 5, 3, 2, 1];
-
-/** Images worth thinking of: closures asked often, what popular packages make together, and growing unions of the two; those held already. */
-function offersFor(site: Site, book: ClosureBook, counts: ReadonlyMap<Closure, number>, requests: readonly Closure[]): readonly CacheImage[] {
-  const frequent = [...counts].sort((a, b) => b[1] - a[1]).slice(0, mostClosures).map(([closure]) => closure);
-  const popular = percents.map((percent) => popularPackages(requests.map(({ packages }) => packages), { requests: requests.length, percent }));
-  const unions: number[][] = [];
-  let growing: number[] = [];
-  for (const closure of frequent.slice(0, 24)) unions.push((growing = [...new Set([...growing, ...closure.packages])]));
-  for (const closure of frequent.slice(0, 12)) for (const other of frequent.slice(0, 12)) unions.push([...closure.packages, ...other.packages]);
-  const all = [...frequent.map(({ packages }) => packages), ...popular, ...unions].filter((packages) => packages.length > 0).map((packages) => site.image(book.of(packages)));
-  return [...new Set([...site.held, ...all])].filter((image) => image.bytes <= site.budget);
+/** Images worth thinking of: cores of several sizes, closures asked often, alone and as a layer over each core; those held already. */
+function offersFor(site: Site, book: ClosureBook, frequent: readonly (readonly [Closure, number])[]): readonly CacheImage[] {
+  const sizes = new Map<number, { seconds: number; bytes: number }>();
+  const worthOf = (index: number): { seconds: number; bytes: number } => {
+    const worth = sizes.get(index) ?? { seconds: site.secondsOf(index), bytes: (site.world.data.packages[index]?.[1] ?? 0) * layerPerDeb };
+    sizes.set(index, worth);
+    return worth;
+  };
+  const grown = growImages(frequent.map(([{ packages }, weight]) => ({ packages, weight })), worthOf, site.budget);
+  const cores = coreSizes.flatMap((share) => grown.findLast(({ bytes }) => bytes <= share * site.budget) ?? []).map(({ packages }) => site.image(book.of(packages)));
+  const often = frequent.slice(0, mostClosures).map(([closure]) => closure);
+  const layered = cores.flatMap((core) => often.filter(({ packages }) => packages.some((index) => core.has[index] === 0)).map((closure) => site.image(closure, core)));
+  return [...new Set([...site.held, ...cores, ...often.map((closure) => site.image(closure)), ...layered])].filter((image) => bytesOf([image]) <= site.budget);
 }

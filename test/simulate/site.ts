@@ -3,16 +3,22 @@
  * and choice, and counts. Time passes only in numbers.
  */
 import { chooseImage, type Candidate } from '../../src/domain/cache/image-choice.js';
+import { ownSeconds } from '../../src/domain/estimate/packages.js';
 import { coldSite, learn, predict, type SiteModels } from '../../src/domain/estimate/site.js';
 import { hostCount, type Closure, type SimulatedRequest } from './trace.js';
 import { layerPerDeb, type World } from './world.js';
 
-/** One cache layer over the base. */
+/** Layers over the base. */
 export interface CacheImage {
   readonly id: number;
   readonly packages: readonly number[];
   readonly has: Uint8Array;
-  readonly bytes: number;
+  readonly layers: readonly { readonly id: number; readonly bytes: number }[];
+}
+
+export function bytesOf(images: readonly CacheImage[]): number {
+  const layers = new Map(images.flatMap((image) => image.layers.map(({ id, bytes }) => [id, bytes] as const)));
+  return [...layers.values()].reduce((sum, bytes) => sum + bytes, 0);
 }
 
 export interface Policy {
@@ -36,8 +42,8 @@ export interface Outcome {
   readonly regret: number;
 }
 
-const learnAll = 300; // the head learns from every install; here, after so many, from each tenth: it costs the simulator most of its time
-const snapshotEvery = 100; // requests between two sets of memoized predictions
+const learnAll = 100; // the head learns from every install; here, after so many, from each twentieth: it costs the simulator most of its time
+const snapshotEvery = 500; // requests between two sets of memoized predictions
 
 interface Served extends Candidate {
   readonly image: CacheImage | undefined;
@@ -48,11 +54,13 @@ export class Site {
   models: SiteModels = coldSite;
   held: readonly CacheImage[] = [];
   readonly past: Closure[] = [];
-  private readonly images = new Map<number, CacheImage>();
+  private readonly images = new Map<string, CacheImage>();
   private readonly hosts = Array.from({ length: hostCount }, () => new Set<number>());
   private installs = 0;
-  private memo = new Map<string, { install: number; download: number; pack: number }>();
-  private missed = new Map<string, readonly number[]>();
+  private heldBytes = 0;
+  private memo = new Map<number, { install: number; download: number; pack: number }>();
+  private readonly truths = new Map<number, number>();
+  private readonly missed = new Map<number, readonly number[]>();
 
   constructor(
     readonly world: World,
@@ -60,13 +68,18 @@ export class Site {
     readonly budget: number,
   ) {}
 
-  image(closure: Closure): CacheImage {
-    const known = this.images.get(closure.id);
+  /** The image of a closure: one layer over the base, or one more over `parent`'s (and then with its packages). */
+  image(closure: Closure, parent?: CacheImage): CacheImage {
+    const key = `${parent?.id ?? ''}+${closure.id}`;
+    const known = this.images.get(key);
     if (known !== undefined) return known;
+    const own = closure.packages.filter((index) => parent?.has[index] !== 1);
+    const packages = [...(parent?.packages ?? []), ...own];
     const has = new Uint8Array(this.world.data.packages.length);
-    for (const index of closure.packages) has[index] = 1;
-    const image = { id: closure.id, packages: closure.packages, has, bytes: Math.round(this.world.bytesOf(closure.packages) * layerPerDeb) };
-    this.images.set(closure.id, image);
+    for (const index of packages) has[index] = 1;
+    const id = this.images.size;
+    const image = { id, packages, has, layers: [...(parent?.layers ?? []), { id, bytes: Math.round(this.world.bytesOf(own) * layerPerDeb) }] };
+    this.images.set(key, image);
     return image;
   }
 
@@ -83,12 +96,20 @@ export class Site {
       times.push(chosen.truth);
       regret += chosen.truth - Math.min(...served.map(({ truth }) => truth));
       sent += this.serve(request, chosen.image, policy);
-      stored += this.held.reduce((sum, image) => sum + image.bytes, 0);
+      stored += this.heldBytes;
       this.past.push(request.closure);
     });
     const n = this.trace.length;
     times.sort((a, b) => a - b);
     return { policy: policy.name, mean: times.reduce((a, b) => a + b, 0) / n, p95: times[Math.floor(0.95 * n)] ?? 0, stored: stored / n, sent, regret: regret / n };
+  }
+
+  /** Predicted seconds of one package, with what its bytes cost in download and pack: its worth in an image. */
+  secondsOf(index: number): number {
+    const [name = '', bytes = 0] = this.world.data.packages[index] ?? [];
+    const of = (stage: 'download' | 'pack', size: number): number => predict(this.models, { stage, bytes: size, items: 1 }).seconds;
+    const perByte = of('download', bytes) - of('download', 0) + of('pack', bytes) - of('pack', 0);
+    return ownSeconds(this.models.install.packages, { name, debBytes: bytes }) + perByte;
   }
 
   /** Predicted seconds that an image saves a closure against the base image, on hosts that have it. */
@@ -98,9 +119,18 @@ export class Site {
 
   /** The same by the truth. */
   trulySaves(closure: Closure, image: CacheImage): number {
-    const { world } = this;
-    const of = (missing: readonly number[], installed: number): number => world.installSeconds(missing, installed) + world.downloadSeconds(world.bytesOf(missing)) + world.packSeconds(world.bytesOf(missing));
-    return of(closure.packages, 0) - of(this.missing(closure, image), image.packages.length);
+    return this.truth(closure, undefined) - this.truth(closure, image);
+  }
+
+  private truth(closure: Closure, image: CacheImage | undefined): number {
+    const key = keyOf(closure, image);
+    const known = this.truths.get(key);
+    if (known !== undefined) return known;
+    const missing = this.missing(closure, image);
+    const bytes = this.world.bytesOf(missing);
+    const seconds = this.world.installSeconds(missing, image?.packages.length ?? 0) + this.world.downloadSeconds(bytes) + this.world.packSeconds(bytes);
+    this.truths.set(key, seconds);
+    return seconds;
   }
 
   private seconds(closure: Closure, image: CacheImage | undefined): number {
@@ -109,7 +139,7 @@ export class Site {
   }
 
   private predicted(closure: Closure, image: CacheImage | undefined): { install: number; download: number; pack: number } {
-    const key = `${closure.id} ${image?.id ?? -1}`;
+    const key = keyOf(closure, image);
     const ready = this.memo.get(key);
     if (ready !== undefined) return ready;
     const missing = this.missing(closure, image);
@@ -127,7 +157,7 @@ export class Site {
 
   private missing(closure: Closure, image: CacheImage | undefined): readonly number[] {
     if (image === undefined) return closure.packages;
-    const key = `${closure.id} ${image.id}`;
+    const key = keyOf(closure, image);
     const ready = this.missed.get(key);
     if (ready !== undefined) return ready;
     const missing = closure.packages.filter((index) => image.has[index] === 0);
@@ -140,28 +170,27 @@ export class Site {
     const missing = this.missing(request.closure, image);
     const bytes = world.bytesOf(missing);
     const wire = this.wire(request, image, bytes);
-    const truth =
-      world.downloadSeconds(bytes) + world.installSeconds(missing, image?.packages.length ?? 0) + world.packSeconds(bytes) + world.transferSeconds(wire, request.hosts.length) + world.startSeconds(request.nodes);
+    const truth = this.truth(request.closure, image) + world.transferSeconds(wire, request.hosts.length) + world.startSeconds(request.nodes);
     const distribute = predict(this.models, { stage: 'distribute', bytes: wire, items: request.hosts.length }).seconds;
     return { label: image === undefined ? 'base image' : `image ${image.id}`, adding: 'once-on-the-head', seconds: { ...this.predicted(request.closure, image), distribute }, image, truth };
   }
 
   /** Bytes to send: the image to hosts that lack it, the delta to all. */
   private wire(request: SimulatedRequest, image: CacheImage | undefined, missingBytes: number): number {
-    const lacking = image === undefined ? 0 : request.hosts.filter((host) => this.hosts[host]?.has(image.id) === false).length;
-    return lacking * (image?.bytes ?? 0) + request.hosts.length * Math.round(missingBytes * layerPerDeb);
+    const lacking = (image?.layers ?? []).reduce((sum, layer) => sum + layer.bytes * request.hosts.filter((host) => this.hosts[host]?.has(layer.id) === false).length, 0);
+    return lacking + request.hosts.length * Math.round(missingBytes * layerPerDeb);
   }
 
   private serve(request: SimulatedRequest, image: CacheImage | undefined, policy: Policy): number {
     const missing = this.missing(request.closure, image);
     const bytes = this.world.bytesOf(missing);
     const wire = this.wire(request, image, bytes);
-    const learning = this.installs < learnAll || this.installs % 10 === 0;
+    const learning = this.installs < learnAll || this.installs % 20 === 0;
     if (image !== undefined) {
-      for (const host of request.hosts) this.hosts[host]?.add(image.id);
+      for (const host of request.hosts) for (const layer of image.layers) this.hosts[host]?.add(layer.id);
       policy.used?.(image);
     }
-    if (learning) this.models = learn(this.models, { stage: 'distribute', bytes: wire, items: request.hosts.length, seconds: this.world.transferSeconds(wire, request.hosts.length) });
+    if (learning && missing.length > 0) this.models = learn(this.models, { stage: 'distribute', bytes: wire, items: request.hosts.length, seconds: this.world.transferSeconds(wire, request.hosts.length) });
     if (missing.length > 0) {
       this.installs += 1;
       if (learning) this.learnInstall(missing, bytes, image?.packages.length ?? 0);
@@ -180,8 +209,15 @@ export class Site {
 
   private hold(images: readonly CacheImage[] | undefined): void {
     if (images === undefined) return;
-    const kept = new Set(images.map((image) => image.id));
+    const kept = new Set(images.flatMap((image) => image.layers.map(({ id }) => id)));
     for (const host of this.hosts) for (const id of host) if (!kept.has(id)) host.delete(id);
     this.held = images;
+    this.heldBytes = bytesOf(images);
   }
+}
+
+const mostClosures = 1e6;
+
+function keyOf(closure: Closure, image: CacheImage | undefined): number {
+  return ((image?.id ?? -1) + 1) * mostClosures + closure.id;
 }

@@ -79,6 +79,14 @@ function overhead(state: LineState, packages: number): number {
 
 /** The model with the least median error on this site; while the record is short: M3 once packages were seen, else M1. */
 export function bestModel(state: InstallState): InstallModel {
+  const ready = bests.get(state) ?? findBest(state);
+  bests.set(state, ready);
+  return ready;
+}
+
+const bests = new WeakMap<InstallState, InstallModel>();
+
+function findBest(state: InstallState): InstallModel {
   if (installModels.some((model) => state.record[model].length < enough)) return state.packages.transactions > 0 ? 'M3' : 'M1';
   const error = (model: InstallModel): number => medianOf(state.record[model].map(Math.abs));
   return [...installModels].reverse().reduce((best, model) => (error(model) < error(best) ? model : best));

@@ -42,7 +42,7 @@ export const emptyLine: LineState = { rows: [] };
 const window = 100;
 /** Longer than a day is no stage but a clock that jumped. */
 export const longestSeconds = 86_400;
-const rounds = 8;
+const rounds = 6;
 const sweeps = 30;
 const huber = 1.345;
 const priorRows = 3; // the prior's word on the spread counts as so many observations
@@ -148,12 +148,12 @@ function valueOf(coefficients: readonly number[], quantities: readonly number[])
 
 export function medianOf(values: readonly number[]): number {
   if (values.length === 0) return 0;
-  const sorted = [...values].sort((a, b) => a - b);
+  const sorted = Float64Array.from(values).sort();
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1 ? (sorted[middle] ?? 0) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
 }
 
 /** The lower of the two middle values for an even count: stalls only ever add time. */
 export function lowMedianOf(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[(values.length - 1) >> 1] ?? 0;
+  return Float64Array.from(values).sort()[(values.length - 1) >> 1] ?? 0;
 }

@@ -118,10 +118,18 @@ export function ownSeconds(state: PackagesState, work: PackageWork): number {
 
 function shrunkSeconds(state: PackagesState, work: PackageWork): number {
   const memory = known(state.packages, work.name);
-  const line = linePackage(state, work.debBytes, filesOf(state, work)) * medianOf([1, ...state.ratios]);
+  const line = linePackage(state, work.debBytes, filesOf(state, work)) * ratioNow(state);
   if (memory === undefined) return line;
   const trust = memory.own.length / (memory.own.length + packageShrink);
   return trust * lowMedianOf(memory.own) + (1 - trust) * line;
+}
+
+const ratiosNow = new WeakMap<PackagesState, number>();
+
+function ratioNow(state: PackagesState): number {
+  const ready = ratiosNow.get(state) ?? medianOf([1, ...state.ratios]);
+  ratiosNow.set(state, ready);
+  return ready;
 }
 
 /** Seconds of the triggers that ran in this package's own name (M2's way: counted with the package). */
@@ -174,7 +182,7 @@ function lineOf(packages: PackagesState['packages']): readonly number[] {
   return coefficients;
 }
 
-const mostFitted = 400;
+const mostFitted = 250;
 
 function grouped(rows: readonly PackageTiming[]): Map<string, PackageTiming[]> {
   const groups = new Map<string, PackageTiming[]>();
