@@ -6,7 +6,7 @@ import { bytesOf, type CacheImage, type Policy, type Site } from './site.js';
 import { layerPerDeb } from './world.js';
 import type { Closure, ClosureBook } from './trace.js';
 
-const makeEvery = 50; // requests between two times of making images
+const makeEvery = 100; // requests between two times of making images
 
 /** Nothing is kept: every request installs all it needs over the base. */
 export const none: Policy = { name: 'none' };
@@ -16,7 +16,7 @@ export function paper(book: ClosureBook, percent: number): Policy {
   return {
     name: `paper M=${percent}`,
     idle(site, at) {
-      if (at === 0 || at % makeEvery !== 0) return undefined;
+      if (at % makeEvery !== 0 && !early.includes(at)) return undefined;
       const packages = popularPackages(site.past.slice(-100).map(({ packages: all }) => all), { requests: 100, percent });
       return packages.length === 0 ? [] : [site.image(book.of(packages))];
     },
@@ -59,52 +59,80 @@ function jaccard(a: CacheImage, b: CacheImage): number {
   return 1 - common / (a.packages.length + b.packages.length - common);
 }
 
-/** Most predicted time saved over the last requests, within the budget. */
-export function greedy(book: ClosureBook, window = 400): Policy {
+/**
+ * Most predicted time saved over the last requests, within the budget. An image made for one closure is judged
+ * without the request that it was thought of from: that it was asked once does not show that it will be again.
+ */
+export function greedy(book: ClosureBook, window = 800): Policy {
   return {
     name: 'greedy',
     idle(site, at) {
-      if (at === 0 || at % makeEvery !== 0) return undefined;
-      return bestImages(site, book, site.past.slice(-window), (closure, image) => site.saves(closure, image));
+      if (at % makeEvery !== 0 && !early.includes(at)) return undefined;
+      const plan = { requests: site.past.slice(-window), saves: (closure: Closure, image: CacheImage) => site.saves(closure, image), trust: (count: number) => (count - 1) / count };
+      return bestImages(site, book, plan);
     },
   };
 }
 
 /** The same rule, told the next requests instead of the last, and the true seconds instead of predicted ones. */
-export function clairvoyant(book: ClosureBook, window = 400): Policy {
+export function clairvoyant(book: ClosureBook, window = 800): Policy {
   return {
     name: 'clairvoyant',
     idle(site, at) {
       if (at % makeEvery !== 0) return undefined;
-      return bestImages(site, book, site.trace.slice(at, at + window).map(({ closure }) => closure), (closure, image) => site.trulySaves(closure, image));
+      const plan = { requests: site.trace.slice(at, at + window).map(({ closure }) => closure), saves: (closure: Closure, image: CacheImage) => site.trulySaves(closure, image), trust: () => 1 };
+      return bestImages(site, book, plan);
     },
   };
 }
 
-const mostDemands = 250;
+const early = [10, 25, 50];
 const mostClosures = 40;
-const coreSizes = [0.2, 0.4, 0.6, 0.8, 1];
+const coreSizes = [0.25, 0.5, 0.75, 1];
+const percents = [50, 35, 20, 10, 5, 2];
 
-function bestImages(site: Site, book: ClosureBook, requests: readonly Closure[], saves: (closure: Closure, image: CacheImage) => number): readonly CacheImage[] {
-  const counts = new Map<Closure, number>();
-  for (const closure of requests) counts.set(closure, (counts.get(closure) ?? 0) + 1);
-  const frequent = [...counts].sort((a, b) => b[1] - a[1]).slice(0, mostDemands);
-  const offers = offersFor(site, book, frequent);
-  const demands = frequent.map(([closure, weight]): Demand => ({ weight, saves: new Map(offers.map((image, i) => [i, saves(closure, image)])) }));
-  return mostSaved(offers, demands, site.budget).held.flatMap((i) => offers[i] ?? []);
+interface Planning {
+  readonly requests: readonly Closure[];
+  saves(closure: Closure, image: CacheImage): number;
+  /** Share of a closure's saving to believe in, for an image made for that closure alone, by how often it was asked. */
+  trust(count: number): number;
 }
 
-/** Images worth thinking of: cores of several sizes, closures asked often, alone and as a layer over each core; those held already. */
-function offersFor(site: Site, book: ClosureBook, frequent: readonly (readonly [Closure, number])[]): readonly CacheImage[] {
+/** An image worth thinking of; `core`: the image that it adds a layer to; `of`: the closure it was made for. */
+interface Thought {
+  readonly image: CacheImage;
+  readonly core?: CacheImage;
+  readonly of?: Closure;
+}
+
+function bestImages(site: Site, book: ClosureBook, plan: Planning): readonly CacheImage[] {
+  const counts = new Map<Closure, number>();
+  for (const closure of plan.requests) counts.set(closure, (counts.get(closure) ?? 0) + 1);
+  const asked = [...counts].sort((a, b) => b[1] - a[1]);
+  const offers = offersFor(site, book, asked).filter(({ image }) => bytesOf([image]) <= site.budget);
+  const demands = asked.map(([closure, weight]): Demand => ({ weight, saves: new Map(offers.map((offer, i) => [i, savedBy(plan, offer, closure, weight)])) }));
+  return mostSaved(offers.map(({ image }) => image), demands, site.budget).held.flatMap((i) => offers[i]?.image ?? []);
+}
+
+/** A layer over a core counts only for closures that it makes whole: nearly all of its saving, and quick to tell. */
+function savedBy(plan: Planning, { image, core, of }: Thought, closure: Closure, weight: number): number {
+  if (core !== undefined && !closure.packages.every((index) => image.has[index] === 1)) return plan.saves(closure, core);
+  return plan.saves(closure, image) * (of === closure ? plan.trust(weight) : 1);
+}
+
+/** Cores of several sizes, grown by saved time, and the paper's at several M; closures asked often, alone and as a layer over each core. */
+function offersFor(site: Site, book: ClosureBook, asked: readonly (readonly [Closure, number])[]): readonly Thought[] {
   const sizes = new Map<number, { seconds: number; bytes: number }>();
   const worthOf = (index: number): { seconds: number; bytes: number } => {
     const worth = sizes.get(index) ?? { seconds: site.secondsOf(index), bytes: (site.world.data.packages[index]?.[1] ?? 0) * layerPerDeb };
     sizes.set(index, worth);
     return worth;
   };
-  const grown = growImages(frequent.map(([{ packages }, weight]) => ({ packages, weight })), worthOf, site.budget);
-  const cores = coreSizes.flatMap((share) => grown.findLast(({ bytes }) => bytes <= share * site.budget) ?? []).map(({ packages }) => site.image(book.of(packages)));
-  const often = frequent.slice(0, mostClosures).map(([closure]) => closure);
-  const layered = cores.flatMap((core) => often.filter(({ packages }) => packages.some((index) => core.has[index] === 0)).map((closure) => site.image(closure, core)));
-  return [...new Set([...site.held, ...cores, ...often.map((closure) => site.image(closure)), ...layered])].filter((image) => bytesOf([image]) <= site.budget);
+  const grown = growImages(asked.map(([{ packages }, weight]) => ({ packages, weight })), worthOf, site.budget);
+  const cores = [...new Set(coreSizes.flatMap((share) => grown.findLast(({ bytes }) => bytes <= share * site.budget) ?? []).map(({ packages }) => site.image(book.of(packages))))];
+  const often = asked.slice(0, mostClosures).map(([closure]) => closure);
+  const layered = cores.flatMap((core) => often.filter(({ packages }) => packages.some((index) => core.has[index] === 0)).map((of) => ({ image: site.image(of, core), core, of })));
+  const packages = asked.flatMap(([closure, weight]) => Array.from({ length: weight }, () => closure.packages));
+  const popular = percents.map((percent) => popularPackages(packages, { requests: packages.length, percent })).filter((names) => names.length > 0);
+  return [...[...cores, ...popular.map((names) => site.image(book.of(names)))].map((image) => ({ image })), ...often.map((of) => ({ image: site.image(of), of })), ...layered];
 }
