@@ -83,7 +83,9 @@ async function start(config: HeadConfig, log: Log): Promise<() => Promise<void>>
     const distributor = new DirectDistributor({ source: (digest) => layers.path(digest), home: (host) => homes.get(host) ?? config.home });
 
     const parts = new Parts(config.site, db, await openSecrets<PartSpec>(join(config.home, 'parts')));
-    const made: HeadParts = { site: config.site, db, parts, hosts, stock, distributor, clock: new SiteClock(db), bundles: config.bundles, contextOf: (spec, node) => nodeContext(spec, node, nodeFiles(node, spec.overlay)) };
+    const clock = new SiteClock(db);
+    await clock.models(); // what was learned before is read now, not when the first request waits
+    const made: HeadParts = { site: config.site, db, parts, hosts, stock, distributor, clock, bundles: config.bundles, contextOf: (spec, node) => nodeContext(spec, node, nodeFiles(node, spec.overlay)) };
     const tasks = new Tasks(made, log);
     releases.push(() => tasks.close());
     await tasks.start();

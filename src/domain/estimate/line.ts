@@ -42,6 +42,8 @@ export const emptyLine: LineState = { rows: [] };
 const window = 100;
 /** Longer than a day is no stage but a clock that jumped. */
 export const longestSeconds = 86_400;
+/** A quantity beyond this (MiB, packages, nodes) is a damaged row. */
+const mostUnits = 1e9;
 const rounds = 6;
 const sweeps = 30;
 const huber = 1.345;
@@ -57,7 +59,7 @@ export function isPlausible(seconds: number): boolean {
 
 /** @returns the state with one more observation; unchanged if its numbers cannot be (negative, endless, a day and more) */
 export function learnLine(state: LineState, quantities: readonly number[], seconds: number): LineState {
-  if (!isPlausible(seconds) || !quantities.every((x) => Number.isFinite(x) && x >= 0)) return state;
+  if (!isPlausible(seconds) || !quantities.every((x) => x >= 0 && x <= mostUnits)) return state;
   return { rows: [...state.rows.slice(1 - window), [seconds, ...quantities]] };
 }
 
