@@ -12,6 +12,10 @@ import { coldSite, learn, predict, predictAll } from '../src/domain/estimate/sit
 import { coldTransfer, learnTransfer, predictTransfer } from '../src/domain/estimate/transfer.js';
 import type { PackageTiming } from '../src/domain/image.js';
 import { stages } from '../src/domain/plan.js';
+import { greedy, leastRecentlyUsed, none } from './simulate/policies.js';
+import { Site, type Policy } from './simulate/site.js';
+import { ClosureBook, makeTrace, readClosures } from './simulate/trace.js';
+import { World } from './simulate/world.js';
 
 const MiB = 1024 * 1024;
 const anything = fc.oneof(fc.double(), fc.double({ min: 0, max: 1e3, noNaN: true }), fc.constantFrom(-1, 0, 1e12, NaN, Infinity));
@@ -236,4 +240,16 @@ t.test('grown images: nested, within the budget, closed under dependencies, the 
   );
   const [first] = growImages([{ packages: ['slow'], weight: 1 }, { packages: ['quick'], weight: 1 }], (name) => ({ seconds: name === 'slow' ? 9 : 1, bytes: 1 }), 5);
   t.same(first?.packages, ['slow']);
+});
+
+t.test('simulator: the same seed gives the same figures; caches help, within their budget', async (t) => {
+  const data = readClosures();
+  const book = new ClosureBook(data);
+  const trace = makeTrace(book, { seed: 3, requests: 250, zipf: 1 });
+  const run = (policy: Policy): ReturnType<Site['run']> => new Site(new World(data, 3), trace, 400e6).run(policy);
+  const [without, lru, ours] = [run(none), run(leastRecentlyUsed()), run(greedy(book))];
+  t.same(run(greedy(book)), ours);
+  t.ok(ours.mean < lru.mean && lru.mean < without.mean, `${ours.mean.toFixed(1)}, ${lru.mean.toFixed(1)}, ${without.mean.toFixed(1)} s`);
+  t.ok(ours.stored <= 400e6 && without.stored === 0);
+  t.ok(ours.regret < 0.05 * ours.mean, `regret ${ours.regret.toFixed(3)} s`);
 });

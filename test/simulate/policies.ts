@@ -6,7 +6,7 @@ import { bytesOf, type CacheImage, type Policy, type Site } from './site.js';
 import { layerPerDeb } from './world.js';
 import type { Closure, ClosureBook } from './trace.js';
 
-const makeEvery = 100; // requests between two times of making images
+const makeEvery = 200; // requests between two times of making images
 
 /** Nothing is kept: every request installs all it needs over the base. */
 export const none: Policy = { name: 'none' };
@@ -86,10 +86,10 @@ export function clairvoyant(book: ClosureBook, window = 800): Policy {
   };
 }
 
-const early = [10, 25, 50];
+const early = [10, 25, 50, 100];
 const mostClosures = 40;
 const coreSizes = [0.25, 0.5, 0.75, 1];
-const percents = [50, 35, 20, 10, 5, 2];
+const percents = [50, 20, 5];
 
 interface Planning {
   readonly requests: readonly Closure[];

@@ -43,7 +43,7 @@ export interface Outcome {
 }
 
 const learnAll = 100; // the head learns from every install; here, after so many, from each twentieth: it costs the simulator most of its time
-const snapshotEvery = 500; // requests between two sets of memoized predictions
+const snapshotEvery = 1000; // requests between two sets of memoized predictions
 
 interface Served extends Candidate {
   readonly image: CacheImage | undefined;
