@@ -34,7 +34,7 @@ export class SiteClock {
   async keep(cluster: string, predictions: readonly Prediction[]): Promise<void> {
     const column = <K extends keyof Prediction>(key: K): Prediction[K][] => predictions.map((prediction) => prediction[key]);
     const chosen = predictions.map((prediction) => predictions.find((first) => first.stage === prediction.stage) === prediction);
-    await this.db.rows('insertPredictions', cluster, column('stage'), column('model'), chosen, column('seconds'), column('low'), column('high'));
+    await this.db.soon.rows('insertPredictions', cluster, column('stage'), column('model'), chosen, column('seconds'), column('low'), column('high'));
   }
 
   private async catchUp(models: SiteModels, last: number): Promise<{ models: SiteModels; last: number }> {
