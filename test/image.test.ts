@@ -134,6 +134,7 @@ t.test('a base and what apt says over it', { skip, timeout: 600_000 }, async (t)
   t.match(listed, /squashfs-root\/home\/grid\/\.bashrc/);
   t.same(listed.split('\n').filter((line) => /ssh_host_|sbin\/policy-rc\.d$|99mmdebstrap|etc\/resolv\.conf$/.test(line)), [], 'nothing of the build or of this machine');
   t.match(listed, / 0 \S+ \S+ squashfs-root\/etc\/machine-id\n/, 'machine-id is empty');
+  t.match(listed, /squashfs-root\/usr\/share\/man\/man1\n/, 'packages that link manual pages (Java) find their directory');
 
   await catalogue.update('bookworm', 24 * 3600);
   const first = await catalogue.resolve('bookworm', base, ['hello', 'cron']);

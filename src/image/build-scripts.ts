@@ -28,6 +28,8 @@ mv etc/dpkg/dpkg.cfg.d/99mmdebstrap etc/dpkg/dpkg.cfg.d/gridvc
 rm -f etc/ssh/ssh_host_* etc/apt/apt.conf.d/99mmdebstrap usr/sbin/policy-rc.d etc/resolv.conf etc/hostname
 rm -f var/log/*.log var/log/apt/* var/cache/apt/*.bin var/cache/debconf/*-old var/cache/ldconfig/aux-cache etc/passwd- etc/group- etc/shadow- etc/gshadow-
 rm -rf var/lib/apt/lists/* run/* tmp/*
+# Maintainer scripts (update-alternatives of Java, for one) fail where the directories of the left-out manual pages lack.
+mkdir -p usr/share/man/man1 usr/share/man/man2 usr/share/man/man3 usr/share/man/man4 usr/share/man/man5 usr/share/man/man6 usr/share/man/man7 usr/share/man/man8
 : > etc/machine-id
 # Debian's runit looks after its own services; a node has its own list.
 rm -f etc/runit/runsvdir/default/*

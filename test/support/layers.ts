@@ -24,15 +24,15 @@ export function workshop(home: string, options: Partial<CatalogueOptions> = {}):
   return { store, catalogue, builder: new DebianBuilder(store, catalogue) };
 }
 
-/** The cached base, built now if there is none. */
+/** The cached base of this recipe, built now if there is none. */
 export async function testBase(): Promise<BaseImage> {
   const { store, builder } = workshop(testCache);
-  const names = existsSync(store.layers) ? readdirSync(store.layers).filter((name) => name.endsWith('.status')) : [];
-  for (const name of names) {
-    const digest = name.replace('.status', '');
-    if (await builder.has(digest)) return { digest, kind: 'base', os, bytes: statSync(store.path(digest)).size };
-  }
-  return (await builder.base(os, quiet())).layer;
+  const note = join(testCache, `base-${builder.recipe.slice(0, 16)}`);
+  const digest = existsSync(note) ? readFileSync(note, 'utf8') : undefined;
+  if (digest !== undefined && (await builder.has(digest))) return { digest, kind: 'base', os, bytes: statSync(store.path(digest)).size };
+  const { layer } = await builder.base(os, quiet());
+  writeFileSync(note, layer.digest);
+  return layer;
 }
 
 /** The layers for these packages over the base, from the cache directory if they were made before. */
