@@ -1,6 +1,6 @@
 /** Real layers for tests: the base is built once and kept in a cache directory between runs (GRIDVC_TEST_CACHE). */
 import { spawnSync } from 'node:child_process';
-import { existsSync, linkSync, copyFileSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, copyFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Layer } from '../../src/domain/image.js';
 import type { BaseImage } from '../../src/ports.js';
