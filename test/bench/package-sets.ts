@@ -31,7 +31,7 @@ export const packageSets: readonly (readonly string[])[] = [
   ['imagemagick'],
   ['graphviz'],
   ['gromacs'],
-  ['blast2', 'emboss'],
+  ['ncbi-blast+', 'emboss'],
   ['samtools', 'bcftools'],
   ['maxima'],
   ['libfftw3-dev', 'liblapack-dev', 'gcc'],
