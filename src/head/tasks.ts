@@ -1,7 +1,7 @@
 /**
  * One task per living cluster: it brings the part up, or takes it down. At the start of the head
- * every unfinished part is resumed or undone; then a watch looks for ended leases, dead nodes and
- * nodes that no part owns.
+ * every unfinished part is resumed or undone, and nodes that no part owns are removed; then a watch looks
+ * for ended leases, dead nodes and what the hosts have.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { GridError, isGridError } from '../domain/error.js';
@@ -12,6 +12,7 @@ import { bringUp, takeDown, type HeadParts, type Job } from './bring-up.js';
 
 const watchSeconds = 5;
 const retryDownSeconds = 10;
+const hostCheckRounds = 12; // each minute: a host that was away or mended is used again
 
 interface Task {
   readonly stop: AbortController;
@@ -22,6 +23,7 @@ export class Tasks {
   private readonly rising = new Map<string, Task>();
   private readonly falling = new Map<string, Promise<void>>();
   private timer: NodeJS.Timeout | undefined;
+  private rounds = 0;
   private readonly stopping = new AbortController();
 
   constructor(
@@ -111,6 +113,8 @@ export class Tasks {
   }
 
   private async watch(): Promise<void> {
+    this.rounds += 1;
+    if (this.rounds % hostCheckRounds === 0) await this.head.hosts.check();
     for (const { cluster } of await this.head.parts.expired(new Date())) {
       await this.head.parts.event(cluster, 'state', 'the lease has ended');
       await this.down(cluster);
