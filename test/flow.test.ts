@@ -31,6 +31,9 @@ else {
     if (up.code !== 0) throw new Error(`grid up failed: ${up.stderr}`);
     const proxy = await gridvc(['proxy', 'init']);
     if (proxy.code !== 0) throw new Error(`proxy init failed: ${proxy.stderr}`);
+    // a plan waits for the base images that new sites are making: no test may see them half made
+    const plan = await gridvc(['plan', '--count', '2', '--placement', 'spread'], { seconds: 400 });
+    if (plan.code !== 0) throw new Error(`plan failed: ${plan.stderr}`);
   });
   t.teardown(async () => {
     await gridvc(['grid', 'down']);
