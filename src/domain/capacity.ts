@@ -1,5 +1,6 @@
 /** Which node goes to which host, and what is left. Pure: the head locks, reads, decides here, writes. */
 import { GridError } from './error.js';
+import { formatAddress, parseAddress } from './ipv4.js';
 import type { HostCapacity } from './views.js';
 
 /** A vCPU is a share of a CPU, not a CPU: this many may sit on one (they are idle most of their time). */
@@ -39,18 +40,12 @@ function describeHosts(hosts: readonly HostCapacity[]): string {
 /** The first `count` free IPv4 addresses of first..last. `no-capacity` names the range. */
 export function freeAddresses(count: number, range: { first: string; last: string }, used: ReadonlySet<string>): readonly string[] {
   const found: string[] = [];
-  for (let n = toNumber(range.first); n <= toNumber(range.last) && found.length < count; n++) {
-    const address = toText(n);
+  const [first, last] = [parseAddress(range.first), parseAddress(range.last)];
+  if (first === undefined || last === undefined) throw new GridError('bad-request', `${range.first} to ${range.last} is not a range of IPv4 addresses`);
+  for (let n = first; n <= last && found.length < count; n++) {
+    const address = formatAddress(n);
     if (!used.has(address)) found.push(address);
   }
   if (found.length < count) throw new GridError('no-capacity', `asked ${count} addresses; only ${found.length} are free in ${range.first} to ${range.last}`, { hint: 'widen network.first and network.last in the head\'s configuration' });
   return found;
-}
-
-function toNumber(address: string): number {
-  return address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-}
-
-function toText(n: number): string {
-  return [n >>> 24, (n >>> 16) & 255, (n >>> 8) & 255, n & 255].join('.');
 }

@@ -8,6 +8,7 @@
  * so a node's address follows from the block and the node's number, and no list has to be kept.
  */
 import { GridError } from '../domain/error.js';
+import { formatAddress, parseAddress } from '../domain/ipv4.js';
 
 export interface Pool {
   /** First address as an unsigned number. */
@@ -76,17 +77,6 @@ export function profileAddress(block: Block, number: number): string {
 /** 20 -> "255.255.240.0" */
 export function netmask(prefix: number): string {
   return formatAddress(2 ** 32 - size(prefix));
-}
-
-/** Dotted quad -> unsigned number; undefined if it is not one. */
-export function parseAddress(text: string): number | undefined {
-  if (!/^(\d{1,3}\.){3}\d{1,3}$/.test(text)) return undefined;
-  const parts = text.split('.').map(Number);
-  return parts.every((part) => part < 256) ? parts.reduce((sum, part) => sum * 256 + part, 0) : undefined;
-}
-
-export function formatAddress(value: number): string {
-  return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.');
 }
 
 function size(prefix: number): number {

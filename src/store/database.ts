@@ -65,11 +65,6 @@ function openPool(options: DatabaseOptions, synchronous: 'on' | 'off'): pg.Pool 
   return pool;
 }
 
-/** True if `error` says that a unique constraint refused the row. */
-export function isUniqueViolation(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && error.code === '23505';
-}
-
 type Queryable = { query(config: { name: string; text: string; values: unknown[] }): Promise<{ rows: unknown[] }> };
 
 class BoundDatabase {
