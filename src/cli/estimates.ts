@@ -9,7 +9,7 @@ export async function report(options: HeadOptions): Promise<void> {
   const { report: found } = await withHead(options, (head) => head.call('reportEstimates', {}));
   if (options.json === true) return printJson(found);
   if (found.models.length === 0) return note(`site ${found.site} has measured nothing yet; make a cluster there first`);
-  print(`site ${found.site}: ${found.clusters} clusters predicted and measured; errors in % of the measured seconds\n`);
+  print(`site ${found.site}: ${found.clusters} ${found.clusters === 1 ? 'cluster' : 'clusters'} predicted and measured; errors in % of the measured seconds\n`);
   print(table(['stage', 'model', 'n', 'mean error', '90 % below', 'worst', 'bias', 'off by', 'in interval', ''], found.models.map(reportRow)));
   print(`\nused, and why:\n${found.models.filter(({ used }) => used).map(({ stage, model, why }) => `  ${stage}: ${model}, ${why ?? ''}`).join('\n')}`);
 }

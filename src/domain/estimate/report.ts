@@ -56,9 +56,9 @@ function judge(stage: Stage, model: string, rows: readonly Judged[]): ModelRepor
 /** The model that plans of now go by, and why. */
 function usedModel(stage: Stage, models: SiteModels): { model: string; why: string } {
   if (stage === 'install') return { model: bestModel(models.install), why: whyInstall(models.install) };
-  if (stage === 'distribute') return { model: 'transfer', why: `past transfers of the same image to as many hosts, else a line through ${models.transfer.line.rows.length} transfers of this site` };
+  if (stage === 'distribute') return { model: 'transfer', why: `past transfers of the same image to as many hosts, else a line through ${counted(models.transfer.line.rows.length, 'transfer')} of this site` };
   const seen = models.lines[stage].rows.length;
-  return { model: 'line', why: seen === 0 ? 'nothing measured yet: the values that gridvc comes with' : `a line through the last ${seen} measurements of this site` };
+  return { model: 'line', why: seen === 0 ? 'nothing measured yet: the values that gridvc comes with' : `a line through the last ${counted(seen, 'measurement')} of this site` };
 }
 
 function whyInstall(state: InstallState): string {
@@ -67,10 +67,14 @@ function whyInstall(state: InstallState): string {
   const error = (model: (typeof installModels)[number]): string => `${(100 * medianOf(state.record[model].map(Math.abs))).toFixed(1)} %`;
   const enough = 5;
   if (record.length < enough) {
-    return `only ${record.length} installations have told how good the models are, ${enough} are needed; until then ${best === 'M1' ? 'the line in bytes, packages and files, since no package was seen yet' : 'the one that knows single packages'}`;
+    return `only ${counted(record.length, 'installation')} told so far how good the models are (${enough} are needed); until then ${best === 'M1' ? 'the line in bytes, packages and files, since no package was seen yet' : 'the one that knows single packages'}`;
   }
   const others = installModels.filter((model) => model !== best).map((model) => `${model} ${error(model)}`);
   return `least median error of the last ${record.length} installations: ${error(best)}, against ${others.join(', ')}`;
+}
+
+function counted(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? '' : 's'}`;
 }
 
 function mean(values: readonly number[]): number {
