@@ -8,6 +8,7 @@ import type { Layer, PackageTiming, Resolution } from './domain/image.js';
 import type { NodeDefinition, NodeId, NodeStatus, PartSpec } from './domain/node.js';
 import type { SitePlan, Stage } from './domain/plan.js';
 import type { ClusterState } from './domain/lifecycle.js';
+import type { EstimateExplanation, EstimateReport, ImageDetail, ImageView } from './domain/admin-views.js';
 import type { AccessView, Caller, ClusterView, EventView, PlanView, SiteSnapshot, SiteState, SiteView } from './domain/views.js';
 
 // ---------------------------------------------------------------- machines
@@ -128,7 +129,7 @@ export interface ImageBuilder {
   remove(digest: string): Promise<void>;
 }
 
-// ---------------------------------------------------------------- services (the three WSDLs)
+// ---------------------------------------------------------------- services (the four WSDLs)
 
 /** wsdl/cluster.wsdl. Another owner's cluster id answers exactly as one that does not exist. */
 export interface ClusterService {
@@ -214,4 +215,28 @@ export interface HeadService {
   extendPart(cluster: string, expires: number): Promise<PartView>;
   /** Returns at once; repeatable; an unknown part is `destroyed`. */
   destroyPart(cluster: string): Promise<PartView>;
+}
+
+/**
+ * wsdl/admin.wsdl: a head's own administrator -> head. One small port for each area; src/head/admin-soap.ts maps operations to them.
+ * Callers are the head's own subject and the configuration's `administrators`.
+ */
+export interface HeadAdmin {
+  readonly site: string;
+  readonly images: ImageAdmin;
+  readonly estimates: EstimateAdmin;
+}
+
+export interface ImageAdmin {
+  /** Bases, caches and deltas, last used first. */
+  list(): Promise<readonly ImageView[]>;
+  /** By key or a beginning of it that fits one image only; else not-found or bad-request naming those that it fits. */
+  show(key: string): Promise<ImageDetail>;
+}
+
+export interface EstimateAdmin {
+  /** Every model against this site's own past; changes nothing. */
+  report(): Promise<EstimateReport>;
+  /** not-found for a cluster that never had a part here. */
+  explain(cluster: string): Promise<EstimateExplanation>;
 }

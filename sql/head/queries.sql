@@ -88,6 +88,20 @@ on conflict (cluster, stage, model) do nothing
 -- :predictionsOf
 select stage, model, chosen, seconds, low, high from predictions where cluster = $1 order by stage, model
 
+-- :judgedPredictions
+-- what each model said of the last 1000 parts, and what it took; a stage that ran again after a restart counts as it was first
+select p.cluster, p.stage, p.model, p.chosen, p.seconds, p.low, p.high, t.seconds as measured
+from (select cluster from requests order by created desc limit 1000) r
+  join predictions p on p.cluster = r.cluster
+  join lateral (select seconds from timings where cluster = p.cluster and stage = p.stage and node = '' order by id limit 1) t on true
+
+-- :slowestPackagesOf
+select package, max(version) as version, sum(seconds) as seconds from package_timings where cluster = $1
+group by package order by sum(seconds) desc limit 10
+
+-- :readySince
+select at from events where cluster = $1 and kind = 'state' and text = 'ready' order by sequence limit 1
+
 -- :insertPackageTimings
 insert into package_timings (cluster, package, version, phase, seconds, bytes, files)
 select $1, * from unnest($2::text[], $3::text[], $4::text[], $5::float8[], $6::bigint[], $7::int[])
@@ -113,6 +127,19 @@ update images set last_used = now(), uses = uses + 1 where key = $1
 
 -- :image
 select key, os, layers from images where key = $1
+
+-- :allImages
+-- bases stand for themselves; how often one was used is not counted
+select key, os, layers, jsonb_array_length(packages) as packages, built, last_used as "lastUsed", uses from images
+union all
+select digest, os, array[digest], 0, built, null, 0 from layers where kind = 'base'
+order by "lastUsed" desc nulls last, built desc
+
+-- :allLayers
+select digest, kind, bytes from layers
+
+-- :imageContent
+select layers, packages from images where key = $1
 
 -- :dropImage
 delete from images where key = $1

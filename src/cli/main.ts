@@ -7,7 +7,9 @@ import { addAccessCommands } from './commands/access.js';
 import { addChainCommands } from './commands/chain.js';
 import { addAuthorizationCommands } from './commands/authz.js';
 import { addClusterCommands } from './commands/cluster.js';
+import { addEstimateCommands } from './commands/estimate.js';
 import { addGridCommands } from './commands/grid.js';
+import { addImageCommands } from './commands/image.js';
 import { addMachineCommands } from './commands/machine.js';
 import { addProxyCommands } from './commands/proxy.js';
 import { addSiteCommands } from './commands/site.js';
@@ -41,6 +43,8 @@ Example:
   addAccessCommands(program);
   addSiteCommands(program);
   addAuthorizationCommands(program);
+  addImageCommands(program);
+  addEstimateCommands(program);
   return program;
 }
 

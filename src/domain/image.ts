@@ -1,6 +1,7 @@
 /** Images are ordered lists of immutable, content-addressed, read-only squashfs layers. */
 
-export type LayerKind = 'base' | 'cache' | 'delta';
+export const layerKinds = ['base', 'cache', 'delta'] as const;
+export type LayerKind = (typeof layerKinds)[number];
 
 export interface Layer {
   /** SHA-256 of the squashfs file, hex; also its file name. */

@@ -5,6 +5,7 @@ import { readSettings } from '../settings.js';
 import { isName } from '../domain/names.js';
 
 const ipv4 = z.ipv4();
+const subject = z.string().startsWith('/', 'must be a subject DN such as /O=Grid/CN=host');
 const absolute = z.string().startsWith('/', 'must be an absolute path');
 
 const transport = z.discriminatedUnion('kind', [
@@ -30,7 +31,8 @@ const schema = z.strictObject({
   certificate: absolute,
   key: absolute,
   trust: absolute,
-  gatekeeper: z.string().startsWith('/', 'must be a subject DN such as /O=Grid/CN=host'),
+  gatekeeper: subject,
+  administrators: z.array(subject).default([]),
   releases: z.array(z.string().refine((name) => isName('os', name), 'must be a Debian code name')).min(1).default(['bookworm']),
   apt: z.strictObject({ sources: absolute.optional(), maxAgeSeconds: z.int().positive().default(6 * 3600) }).prefault({}),
   bundles: z.record(z.string().refine((name) => isName('bundle', name), 'bad bundle name'), z.array(z.string().refine((name) => isName('package', name), 'bad package name'))).default({}),

@@ -17,7 +17,9 @@ import { nodeContext } from '../node/context.js';
 import { LocalTransport } from '../node/local.js';
 import { SshTransport } from '../node/ssh.js';
 import { nodeFiles } from '../overlay/client-config.js';
+import { readCertificate } from '../pki/certificate.js';
 import { validateChain } from '../pki/chain.js';
+import { certificatesOf } from '../pki/pem.js';
 import { peerChain, tlsServerOptions } from '../pki/tls.js';
 import { TrustDirectory } from '../pki/trust-directory.js';
 import type { PartSpec } from '../domain/node.js';
@@ -25,9 +27,11 @@ import { openDatabase } from '../store/database.js';
 import { startPostgres } from '../store/embedded.js';
 import { openSecrets } from '../store/secrets.js';
 import type { HeadParts } from './bring-up.js';
+import { ClockAdmin } from './estimate-admin.js';
 import { parseHeadConfig, type HeadConfig, type HostConfig } from './config.js';
 import { Head } from './head.js';
 import { Hosts, type ComputeHost } from './hosts.js';
+import { StockAdmin } from './image-admin.js';
 import { ImageStock } from './images.js';
 import { Parts } from './parts.js';
 import { SiteClock } from './site-clock.js';
@@ -91,16 +95,20 @@ async function start(config: HeadConfig, log: Log): Promise<() => Promise<void>>
     await tasks.start();
 
     const trust = TrustDirectory.open(config.trust, log);
+    const certificate = readFileSync(config.certificate, 'utf8');
     const server = await serveHead({
       ...config.listen,
-      tls: { ...tlsServerOptions, cert: readFileSync(config.certificate), key: readFileSync(config.key) },
+      tls: { ...tlsServerOptions, cert: certificate, key: readFileSync(config.key) },
       subjectOf: (socket) => {
         const verdict = validateChain(peerChain(socket), trust.current(), new Date());
         if (!verdict.ok) throw new GridError('not-authenticated', verdict.refusal.message);
+        if (verdict.identity.limited) throw new GridError('not-authorized', `a limited proxy of ${verdict.identity.subject} may not command a head`, { hint: 'make an ordinary one: gridvc proxy init' });
         return verdict.identity.subject;
       },
       gatekeeper: config.gatekeeper,
       service: new Head(made, tasks, config.releases, stopping.signal),
+      admin: { site: config.site, images: new StockAdmin(db, builder), estimates: new ClockAdmin(config.site, db, clock) },
+      administrators: [ownSubject(certificate, config.certificate), ...config.administrators],
       log,
     });
     releases.push(() => server.close());
@@ -110,6 +118,12 @@ async function start(config: HeadConfig, log: Log): Promise<() => Promise<void>>
     await closeAll();
     throw error;
   }
+}
+
+function ownSubject(pem: string, file: string): string {
+  const [der] = certificatesOf(pem);
+  if (der === undefined) throw new GridError('bad-request', `${file} has no certificate`, { hint: 'the setting "certificate" names it' });
+  return readCertificate(der).subject;
 }
 
 async function privateDatabase(config: HeadConfig, log: Log, releases: (() => Promise<void>)[]): Promise<string> {

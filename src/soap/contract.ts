@@ -1,8 +1,10 @@
 /**
- * Every operation of the three WSDLs: its input and output as shapes, in the names and order of types.xsd.
+ * Every operation of the four WSDLs: its input and output as shapes, in the names and order of types.xsd.
  * The types are those of src/domain/views.ts and src/ports.ts; the compiler checks that at the end of this file.
  */
+import type { EstimateExplanation, EstimateReport, ImageDetail, ImageView } from '../domain/admin-views.js';
 import { errorKinds } from '../domain/error.js';
+import { layerKinds } from '../domain/image.js';
 import { clusterStates } from '../domain/lifecycle.js';
 import type { PartSpec } from '../domain/node.js';
 import { stages } from '../domain/plan.js';
@@ -61,6 +63,26 @@ const partSpec = element({
   authorizedKeys: list(text), clusterKey: text, clusterKeyPublic: text, files: list(requestFile),
 });
 
+const layerKind = word(layerKinds);
+const imageView = element({
+  key: text, kind: layerKind, os: text, packages: whole, layers: whole, bytes: whole, built: text, lastUsed: maybe(text), uses: whole, whole: flag,
+});
+const imageDetail = element({
+  image: imageView, layers: list(element({ digest: text, kind: layerKind, bytes: whole })), packages: list(element({ name: text, version: text, debBytes: whole })),
+});
+const modelReport = element({
+  stage, model: text, used: flag, why: maybe(text), count: whole, meanError: real, p90Error: real, worstError: real, bias: real, meanSeconds: real, inside: real,
+});
+const estimateReport = element({ site: text, clusters: whole, models: list(modelReport) });
+const stageExplanation = element({
+  stage, model: maybe(text), predicted: maybe(real), low: maybe(real), high: maybe(real), measured: maybe(real), bytes: whole, items: whole,
+  others: list(element({ model: text, predicted: real })),
+});
+const estimateExplanation = element({
+  site: text, cluster: text, state: text, nodes: whole, created: text, reason: text, predicted: real, readyAfter: maybe(real), stages: list(stageExplanation),
+  slowest: list(element({ package: text, version: text, seconds: real })),
+});
+
 /**
  * The request as elements. Values stay text here: gatekeeper/request checks them by the same rules, and in the same
  * words, as RSL. Only names are checked.
@@ -114,17 +136,26 @@ export const headOperations = {
   destroyPart: { input: part, output: onePart },
 };
 
+/** Every answer names the site: an administrator may have several heads. */
+export const adminOperations = {
+  listImages: { input: none, output: element({ site: text, images: list(imageView) }) },
+  showImage: { input: element({ key: text }), output: element({ site: text, detail: imageDetail }) },
+  reportEstimates: { input: none, output: element({ report: estimateReport }) },
+  explainEstimate: { input: part, output: element({ explanation: estimateExplanation }) },
+};
+
 export interface Operation {
   readonly input: Shape<object>;
   readonly output: Shape<object>;
 }
 export type Operations = Readonly<Record<string, Operation>>;
 
-/** The three services: the WSDL's name, its namespace, its service and port name, its operations. */
+/** The four services: the WSDL's name, its namespace, its service and port name, its operations. */
 export const services = {
   cluster: { wsdl: 'cluster', namespace: 'urn:gridvc:cluster', name: 'ClusterService', operations: clusterOperations },
   site: { wsdl: 'site', namespace: 'urn:gridvc:site', name: 'SiteService', operations: siteOperations },
   head: { wsdl: 'head', namespace: 'urn:gridvc:head', name: 'HeadService', operations: headOperations },
+  admin: { wsdl: 'admin', namespace: 'urn:gridvc:admin', name: 'HeadAdmin', operations: adminOperations },
 } as const;
 export type ServiceName = keyof typeof services;
 
@@ -165,5 +196,9 @@ agrees<
     Same<Value<typeof measuredStage>, MeasuredStage>,
     Same<Value<typeof partRequest>, Pick<ClusterRequest, 'memory' | 'disk' | 'vcpus' | 'os' | 'packages' | 'bundles'>>,
     Same<Omit<WirePartSpec, 'files'>, Omit<PartSpec, 'files'>>,
+    Same<Value<typeof imageView>, ImageView>,
+    Same<Value<typeof imageDetail>, ImageDetail>,
+    Same<Value<typeof estimateReport>, EstimateReport>,
+    Same<Value<typeof estimateExplanation>, EstimateExplanation>,
   ]
->(true, true, true, true, true, true, true, true, true, true, true);
+>(true, true, true, true, true, true, true, true, true, true, true, true, true, true, true);

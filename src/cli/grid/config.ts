@@ -6,8 +6,9 @@ import { bundles } from './bundles.js';
 import { hubPorts, lan, overlayPool, subjects, wan, type GridLayout, type SiteLayout } from './layout.js';
 import type { GridState } from './state.js';
 
-/** MiB that a site may give to nodes, and the Postgres URL of a database. */
+/** MiB that a site may give to nodes, the Postgres URL of a database, and subjects that may command the heads besides root. */
 export interface Resources {
+  readonly administrators?: readonly string[];
   readonly memory: number;
   readonly database: (name: string) => string;
 }
@@ -39,6 +40,7 @@ export function headConfig(layout: GridLayout, site: SiteLayout, resources: Reso
     key: site.key,
     trust: layout.trust,
     gatekeeper: subjects.gatekeeper,
+    administrators: resources.administrators ?? [],
     releases: ['bookworm'],
     bundles,
     hosts: [
@@ -61,5 +63,5 @@ export function writeConfigs(layout: GridLayout, state: GridState, resources: Re
   writeWhole(layout.roles, `"${state.user}" user,site-admin,grid-admin\n`, 0o644);
   writeWhole(layout.bans, '', 0o644);
   writeWhole(layout.gatekeeper.config, stringify(gatekeeperConfig(layout, resources)));
-  for (const site of layout.sites) writeWhole(site.config, stringify(headConfig(layout, site, resources)));
+  for (const site of layout.sites) writeWhole(site.config, stringify(headConfig(layout, site, { ...resources, administrators: [state.user] })));
 }

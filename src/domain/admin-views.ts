@@ -1,0 +1,96 @@
+/** What a head's administrator sees of its images and estimates (wsdl/admin.wsdl). Times are ISO texts, sizes bytes. */
+import type { LayerKind } from './image.js';
+import type { Stage } from './plan.js';
+
+export interface ImageView {
+  /** Base: the digest of its layer. Others: the key of the closure that it answers for. */
+  readonly key: string;
+  /** Of its topmost layer. */
+  readonly kind: LayerKind;
+  readonly os: string;
+  readonly packages: number;
+  readonly layers: number;
+  /** Bytes of its layers above the base; of a base, its own. */
+  readonly bytes: number;
+  readonly built: string;
+  readonly lastUsed?: string;
+  readonly uses: number;
+  /** False if a file of it is missing or damaged: it is not used, and made again when it is needed. */
+  readonly whole: boolean;
+}
+
+export interface ImageDetail {
+  readonly image: ImageView;
+  readonly layers: readonly ImageLayer[];
+  readonly packages: readonly ImagePackage[];
+}
+
+export interface ImageLayer {
+  readonly digest: string;
+  readonly kind: LayerKind;
+  readonly bytes: number;
+}
+
+export interface ImagePackage {
+  readonly name: string;
+  readonly version: string;
+  readonly debBytes: number;
+}
+
+/** How good one model was at one stage, over this site's own past. Errors are shares of the measured seconds (0.1 = 10 %). */
+export interface ModelReport {
+  readonly stage: Stage;
+  /** "as planned" in a stage with several models: each time the one that the plan went by. */
+  readonly model: string;
+  /** The plans of today go by it; `why` says why. */
+  readonly used: boolean;
+  readonly why?: string;
+  readonly count: number;
+  readonly meanError: number;
+  readonly p90Error: number;
+  readonly worstError: number;
+  /** Mean of signed errors: above 0 it said too much. */
+  readonly bias: number;
+  /** Mean absolute error in seconds. */
+  readonly meanSeconds: number;
+  /** Share of measurements that lay inside the 90 % interval. */
+  readonly inside: number;
+}
+
+export interface EstimateReport {
+  readonly site: string;
+  /** Clusters with at least one stage predicted and measured. */
+  readonly clusters: number;
+  readonly models: readonly ModelReport[];
+}
+
+export interface StageExplanation {
+  readonly stage: Stage;
+  readonly model?: string;
+  readonly predicted?: number;
+  /** 90 % interval. */
+  readonly low?: number;
+  readonly high?: number;
+  readonly measured?: number;
+  readonly bytes: number;
+  readonly items: number;
+  /** What the other models said. */
+  readonly others: readonly { readonly model: string; readonly predicted: number }[];
+}
+
+export interface EstimateExplanation {
+  readonly site: string;
+  readonly cluster: string;
+  readonly state: string;
+  readonly nodes: number;
+  readonly created: string;
+  /** Why this image. */
+  readonly reason: string;
+  /** Sum of the stages that this site passes one after the other. */
+  readonly predicted: number;
+  /** Seconds from the request's arrival at this head to `ready`, by the clock. */
+  readonly readyAfter?: number;
+  readonly stages: readonly StageExplanation[];
+  /** The ten packages that took longest, all phases together; empty if nothing was installed for it. */
+  readonly slowest: readonly { readonly package: string; readonly version: string; readonly seconds: number }[];
+}
