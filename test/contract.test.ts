@@ -62,7 +62,12 @@ function subjectOf(socket: TLSSocket): string {
   }
   return `/O=${certificate.subject.O}/CN=${[certificate.subject.CN].flat()[0]}`;
 }
-const authenticate = (socket: TLSSocket): Caller => ({ subject: subjectOf(socket), account: 'alice', roles: ['user'], issuer: '/O=Grid/CN=CA', fqans: [], vo: '', limited: false, notAfter: tomorrow.getTime(), certificateNotAfter: tomorrow.getTime() });
+let banned = false;
+const authenticate = (socket: TLSSocket): Caller => {
+  if (banned) throw new GridError('not-authorized', 'banned meanwhile');
+  return callerOf(socket);
+};
+const callerOf = (socket: TLSSocket): Caller => ({ subject: subjectOf(socket), account: 'alice', roles: ['user'], issuer: '/O=Grid/CN=CA', fqans: [], vo: '', limited: false, notAfter: tomorrow.getTime(), certificateNotAfter: tomorrow.getTime() });
 
 const odd = 'a < b & "c" > d \u00e9\u{1f600}\nline\ttwo\r\n  spaces  ';
 const node = { name: 'n1', site: 'alpha', host: 'h1', overlayAddress: '10.128.0.2', state: 'ready' as const };
@@ -119,7 +124,7 @@ const admin: HeadAdmin = {
 
 const rawOf = (attributes: Record<string, readonly string[]>, files: RawRequest['files'] = []): RawRequest => ({ attributes: new Map(Object.entries(attributes)), files });
 const gatekeeper = await serveGatekeeper({
-  host: '127.0.0.1', port: 0, tls: tlsServer, authenticate, log, limits: { bodyBytes: 100_000 },
+  host: '127.0.0.1', port: 0, tls: tlsServer, authenticate, log, limits: { bodyBytes: 100_000, tunnelCheck: 0.1 },
   services: {
     clusters, delegation, sites,
     fromRsl: (text) => rawOf({ rsl: [text] }),
@@ -325,6 +330,12 @@ t.test('tunnels: bytes both ways, refusals as HTTP statuses', async (t) => {
   t.equal(Buffer.concat(chunks).toString(), 'hello from n1\nand back\n');
   await t.rejects(client.tunnel('aaaaaaaa', 'n1'), { kind: 'not-found', message: 'there is no cluster aaaaaaaa' });
   await t.rejects(client.tunnel('../x', 'n1'), { kind: 'not-found', message: /a tunnel is at/ });
+  const cut = await client.tunnel('k3x9q2ab', 'n1');
+  const closed = new Promise((resolve) => cut.on('error', () => undefined).once('close', resolve));
+  cut.resume();
+  banned = true;
+  await closed; // a ban ends an open tunnel
+  banned = false;
 });
 
 t.test('close() ends kept, idle and silent connections', async (t) => {
