@@ -66,6 +66,17 @@ export class ByteReader {
     return this.take(length);
   }
 
+  /** Everything to the end of the stream; too-large if that is more than `most` bytes. */
+  async rest(most: number): Promise<Buffer> {
+    while (this.#ended === undefined) {
+      if (this.#length > most) break;
+      await this.#need(this.#length + 1).catch(() => undefined);
+    }
+    if (this.#length > most) throw new GridError('too-large', `more than ${most} bytes`);
+    await this.#need(this.#length);
+    return this.#cut(this.#length);
+  }
+
   /** Reads and forgets up to `most` bytes or to the end. */
   async drain(most: number): Promise<void> {
     for (let left = most; left > 0 && this.#ended === undefined; ) {

@@ -67,7 +67,9 @@ export function readCommand(body: Uint8Array): Command {
 }
 
 export type Query =
-  | { readonly kind: 'status' | 'cancel' | 'renew' }
+  | { readonly kind: 'status' }
+  | { readonly kind: 'cancel' }
+  | { readonly kind: 'renew' }
   | { readonly kind: 'register'; readonly url: string; readonly mask: number }
   | { readonly kind: 'unregister'; readonly url: string }
   | { readonly kind: 'signal'; readonly signal: number; readonly argument: string }
