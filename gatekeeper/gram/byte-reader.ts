@@ -79,11 +79,12 @@ export class ByteReader {
 
   /** Reads and forgets up to `most` bytes or to the end. */
   async drain(most: number): Promise<void> {
-    for (let left = most; left > 0 && this.#ended === undefined; ) {
+    for (let left = most; this.#ended === undefined; ) {
       left -= this.#length;
       this.#chunks = [];
       this.#bytes = Buffer.alloc(0);
       this.#length = 0;
+      if (left <= 0) return;
       await this.#need(1).catch(() => undefined);
     }
   }

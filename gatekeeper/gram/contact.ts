@@ -16,7 +16,7 @@ const pathPattern = /^\/[A-Za-z0-9._~-]{1,80}\/(?:[A-Za-z0-9._~-]{1,80}\/)?$/;
 
 /** @param at host and port as clients reach them, and the subject (Globus DN) of the certificate there; bad-request if the subject has a `:` */
 export function makeContacts(at: { readonly host: string; readonly port: number; readonly subject: string }): Contacts {
-  if (/[:\s"\\]/.test(at.subject)) throw new GridError('bad-request', `the subject ${at.subject} of the host certificate cannot stand in a job contact: it has a colon, a space character, a quote or a backslash`, { hint: 'GRAM needs a host certificate with another name, e.g. /O=Grid/CN=gatekeeper.example.org' });
+  if (/[:"\x00-\x1f]/.test(at.subject)) throw new GridError('bad-request', `the subject ${at.subject} of the host certificate cannot stand in a job contact: it has a colon or a quote`, { hint: 'GRAM needs a host certificate with another name, e.g. /O=Grid/CN=gatekeeper.example.org' });
   const origin = `https://${at.host.includes(':') ? `[${at.host}]` : at.host}:${at.port}`;
   return {
     of: (path) => `${origin}${path}:${at.subject}`,
