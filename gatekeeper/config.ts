@@ -38,8 +38,19 @@ const overlay = z.strictObject({
   caKey: absolute,
 });
 
+/** Globus GRAM clients; without this section there is none. */
+const gram = z.strictObject({
+  host: z.string().default('0.0.0.0'),
+  port: port.default(2119),
+  /** Host name in job contacts; default: the first DNS name of the certificate. */
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$/, 'must be a host name').optional(),
+  /** Whether callbacks and GASS may go to addresses of this machine alone; default: only if `host` is one. */
+  loopback: z.boolean().optional(),
+});
+
 const schema = z.strictObject({
   listen: z.strictObject({ host: z.string().default('0.0.0.0'), port: z.int().min(0).max(65535).default(8443) }).prefault({}),
+  gram: gram.optional(),
   home: absolute.refine((path) => path.length <= 75, 'is too long: unix sockets below it would not fit into 107 characters'),
   database: z.string().regex(/^postgres(ql)?:\/\//, 'must be a postgresql:// URL').optional(),
   certificate: absolute,

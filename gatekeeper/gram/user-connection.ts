@@ -45,6 +45,10 @@ export function readUserUrl(text: string): URL {
   return url;
 }
 
+export function isLoopback(address: string): boolean {
+  return loopback.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+}
+
 /** True if we may connect to this address. */
 export function mayDial(address: string, rules: Pick<DialRules, 'loopback'>): boolean {
   const plain = address.replace(/^\[|\]$/g, '').replace(/^::ffff:(?=\d+\.)/i, '');
