@@ -12,7 +12,7 @@ export interface Contacts {
   pathOf(contact: string): string | undefined;
 }
 
-const pathPattern = /^\/[A-Za-z0-9._~-]{1,80}\/(?:[A-Za-z0-9._~-]{1,80}\/)?$/;
+const pathPattern = /^\/[A-Za-z0-9_-]{1,80}\/(?:[A-Za-z0-9_-]{1,80}\/)?$/;
 
 /** @param at host and port as clients reach them, and the subject (Globus DN) of the certificate there; bad-request if the subject has a `:` */
 export function makeContacts(at: { readonly host: string; readonly port: number; readonly subject: string }): Contacts {
