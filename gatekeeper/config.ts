@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { readSettings } from '../src/settings.js';
 import { defaultRequestLimits } from '../src/domain/request-check.js';
+import { usualJobLimits } from './gram/job-limits.js';
 import { parsePool } from '../src/overlay/addresses.js';
 
 const absolute = z.string().startsWith('/', 'must be an absolute path');
@@ -38,6 +39,21 @@ const overlay = z.strictObject({
   caKey: absolute,
 });
 
+/** What jobs may take; docs/gram.md tells how to size them. */
+const gramJobs = z.strictObject({
+  /** Of one owner, at one time. */
+  jobsPerOwner: z.int().positive().default(usualJobLimits.jobsPerOwner),
+  /** Bytes of one file that is staged in. */
+  stageBytes: z.int().positive().default(usualJobLimits.stageBytes),
+  /** Bytes that are kept of one output stream of a job, and for how many days. */
+  keptBytes: z.int().positive().default(usualJobLimits.keptBytes),
+  keptDays: z.int().positive().default(usualJobLimits.keptDays),
+  /** Seconds that a client's listener may stay away once the job has ended. */
+  patienceSeconds: z.int().positive().default(usualJobLimits.patienceSeconds),
+  /** Jobs that begin at the same time; more wait. */
+  starts: z.int().positive().default(usualJobLimits.starts),
+});
+
 /** Globus GRAM clients; without this section there is none. */
 const gram = z.strictObject({
   host: z.string().default('0.0.0.0'),
@@ -46,6 +62,7 @@ const gram = z.strictObject({
   name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$/, 'must be a host name').optional(),
   /** Whether callbacks and GASS may go to addresses of this machine alone; default: only if `host` is one. */
   loopback: z.boolean().optional(),
+  jobs: gramJobs.prefault({}),
 });
 
 const schema = z.strictObject({

@@ -98,14 +98,25 @@ export class JobRecords {
   }
 
   /** It has its cluster and is PENDING; false if its outcome stands already. */
-  async placed(id: string, cluster: string): Promise<boolean> {
-    return (await this.db.row('setJobCluster', id, cluster)) !== undefined;
+  async placed(id: string, cluster: string | undefined): Promise<boolean> {
+    return (await this.db.row('setJobCluster', id, cluster ?? null)) !== undefined;
+  }
+
+  /** The cluster that was asked for under this key. */
+  async clusterOf(owner: string, key: string): Promise<string | undefined> {
+    return (await this.db.row<{ id: string }>('clusterByKey', owner, key))?.id;
   }
 
   /** The first outcome stands: true for the one who made it. */
   async finish(id: string, outcome: Outcome): Promise<boolean> {
     const reason = outcome.reason?.replaceAll('\0', '').slice(0, 4000) ?? null;
     return (await this.db.row('finishJob', id, outcome.state, outcome.failureCode, outcome.exitCode ?? null, reason)) !== undefined;
+  }
+
+  /** Its client was told at once that nothing comes of it. */
+  async refuse(id: string, outcome: Outcome): Promise<void> {
+    await this.finish(id, outcome);
+    await this.end(id, undefined);
   }
 
   async end(id: string, keptUntil: Date | undefined): Promise<void> {

@@ -15,6 +15,7 @@ import { substitute, type PlainRelation } from '../../src/rsl/substitute.js';
 import type { RslNode, RslRelation } from '../../src/rsl/tree.js';
 import { relationsOf, requestOf } from '../request/from-rsl.js';
 import { attributeOf, unknownAttribute, type JobAttribute } from './job-attributes.js';
+import { errandOf, type Errand } from './job-errand.js';
 import { JobError } from './job-error.js';
 import { destinationsOf, pairsOf, sourceOf, type Destination, type FilePair, type Source } from './job-files.js';
 import { codes } from './protocol.js';
@@ -46,6 +47,8 @@ export interface Program {
 }
 
 export type Place =
+  /** An errand of the clients' own tools. */
+  | { readonly kind: 'none' }
   | { readonly kind: 'new'; readonly attributes: readonly (readonly [string, readonly string[]])[]; readonly files: readonly RawFile[] }
   | { readonly kind: 'standing'; readonly cluster: string };
 
@@ -54,6 +57,8 @@ export interface JobRequest {
   readonly place: Place;
   /** Undefined: the cluster itself is what is wanted. */
   readonly program?: Program;
+  /** Instead of running the program. */
+  readonly errand?: Errand;
   /** Seconds to wait for the commit. */
   readonly twoPhase?: number;
   readonly dryRun: boolean;
@@ -87,9 +92,11 @@ export function readJobRequest(rsl: string, settings: RequestSettings): JobReque
   if (program === undefined && cluster !== undefined) throw new JobError(codes.undefinedExecutable, `the cluster ${cluster} stands; say what to run on it: (executable=...)`);
   if (program === undefined) refuseOrphans(given);
   const twoPhase = readTwoPhase(given);
+  const errand = program && errandOf(program);
   return {
-    place: cluster === undefined ? newCluster(given, { nodes: hosts ?? count, lifetime: leaseMinutes(program, wall, settings.lifetime) }) : standing(given, cluster),
+    place: errand ? { kind: 'none' } : cluster === undefined ? newCluster(given, { nodes: hosts ?? count, lifetime: leaseMinutes(program, wall, settings.lifetime) }) : standing(given, cluster),
     ...(program === undefined ? {} : { program }),
+    ...(errand === undefined ? {} : { errand }),
     ...(twoPhase === undefined ? {} : { twoPhase }),
     dryRun: given.flag('dry_run', codes.rslDryRun),
   };
@@ -280,4 +287,17 @@ function read(text: string, variables: ReadonlyMap<string, string>): PlainRelati
     return relationsOf(text, node);
   });
   return attempt(codes.evaluationFailed, () => substitute(text, relations, variables));
+}
+
+/** The RSL of the signal STDIO_UPDATE: new destinations of stdout, stderr or both. Throws JobError. */
+export function readStdioUpdate(rsl: string, variables: ReadonlyMap<string, string>): Partial<Pick<Program, 'stdout' | 'stderr'>> {
+  const allowed: ReadonlySet<string> = new Set(['stdout', 'stderr', 'stdout_position', 'stderr_position']);
+  for (const { attribute } of read(rsl, variables)) {
+    if (!allowed.has(attributeOf(attribute))) throw new JobError(codes.invalidStdioUpdate, `${attribute.slice(0, 64)} cannot be changed while the job runs; stdout and stderr can`);
+  }
+  const given = new Given(rsl, variables);
+  return {
+    ...(given.has('stdout') ? { stdout: destinationsOf(given.values('stdout'), 'stdout', codes.rslStdout) } : {}),
+    ...(given.has('stderr') ? { stderr: destinationsOf(given.values('stderr'), 'stderr', codes.rslStderr) } : {}),
+  };
 }

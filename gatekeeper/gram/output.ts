@@ -38,10 +38,12 @@ export class Outlet {
   private working: Promise<void> = Promise.resolve();
   private roomFor: (() => void)[] = [];
   private deadline = Infinity;
+  private sinks: readonly Sink[];
   /** Sinks that were given up. */
   private readonly lost = new Map<Sink, string>();
 
   constructor(private readonly options: OutletOptions) {
+    this.sinks = options.sinks;
     this.received = new Map(options.sent);
     this.sent = new Map(options.sent);
   }
@@ -62,7 +64,12 @@ export class Outlet {
 
   /** Why something did not arrive, once the outlet is drained. */
   get failure(): string | undefined {
-    return [...this.lost.values()][0];
+    return this.sinks.flatMap((sink) => this.lost.get(sink) ?? [])[0];
+  }
+
+  /** From now on it goes elsewhere (signal STDIO_UPDATE), beginning with what has not arrived. */
+  redirect(sinks: readonly Sink[]): void {
+    this.sinks = sinks;
   }
 
   /** Takes a piece; resolves when there is room for the next. */
@@ -86,7 +93,10 @@ export class Outlet {
     while (this.waiting.length > 0 && !this.options.signal.aborted) {
       const batch = this.batch();
       const bytes = Buffer.concat(batch.map((piece) => piece.bytes));
-      await Promise.all(this.options.sinks.map((sink) => this.deliver(sink, bytes)));
+      const done = new Set<Sink>();
+      for (let todo = this.sinks; todo.length > 0 && !this.options.signal.aborted; todo = this.sinks.filter((sink) => !done.has(sink))) {
+        await Promise.all(todo.map(async (sink) => (await this.deliver(sink, bytes)) && done.add(sink)));
+      }
       if (this.options.signal.aborted) break;
       for (const piece of batch) this.sent.set(piece.node, (this.sent.get(piece.node) ?? 0) + piece.bytes.length);
       await this.options.save(this.sent).catch(() => {}); // the next one has it, too; at worst a restart repeats a piece
@@ -103,16 +113,20 @@ export class Outlet {
     return this.waiting.splice(0, fitting < 0 ? this.waiting.length : Math.max(1, fitting));
   }
 
-  private async deliver(sink: Sink, bytes: Uint8Array): Promise<void> {
+  /** True if this sink is done with it: it has arrived, or the sink is given up. */
+  private async deliver(sink: Sink, bytes: Uint8Array): Promise<boolean> {
     const { signal } = this.options;
-    for (let pause = pauses.first; !signal.aborted && !this.lost.has(sink); pause = Math.min(pause * 2, pauses.most)) {
+    for (let pause = pauses.first; !signal.aborted && this.sinks.includes(sink); pause = Math.min(pause * 2, pauses.most)) {
+      if (this.lost.has(sink)) return true;
       try {
-        return await sink.write(bytes);
+        await sink.write(bytes);
+        return true;
       } catch (error) {
         const final = isGridError(error, 'bad-request') || isGridError(error, 'too-large');
         if (final || Date.now() > this.deadline) this.lost.set(sink, `${sink.name}: ${(error as Error).message}`);
         else await sleep(pause, undefined, { signal }).catch(() => {});
       }
     }
+    return false;
   }
 }
