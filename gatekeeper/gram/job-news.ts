@@ -13,6 +13,9 @@ import { states } from './protocol.js';
 /** An end that cannot be told leaves its client waiting for ever: it is tried once more. */
 const againMilliseconds = 500;
 
+/** A reply that has not left by then never will. */
+const mostHeldMilliseconds = 120_000;
+
 interface Queue {
   /** Resolves when all that was asked for has been told. */
   tail: Promise<void>;
@@ -32,6 +35,7 @@ export class JobNews {
   open(id: string, held: boolean): void {
     let begin = (): void => {};
     const started = held ? new Promise<void>((resolve) => (begin = resolve)) : Promise.resolve();
+    if (held) setTimeout(begin, mostHeldMilliseconds).unref();
     this.queues.set(id, { tail: started, begin });
   }
 

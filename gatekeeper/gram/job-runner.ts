@@ -82,7 +82,11 @@ async function watchRunner(live: LiveJob, tools: JobTools, runner: { node: strin
   for (let pause = pauses.first; ; pause = Math.min(pause * 2, pauses.most)) {
     try {
       const line = files === undefined ? followLine(live.id, offsets(live, node)) : startLine(live.id, offsets(live, node));
-      const command = await unlessAborted(live.signal, tools.shells.start(clusterOf(live), node, line, files));
+      const starting = tools.shells.start(clusterOf(live), node, line, files);
+      const command = await unlessAborted(live.signal, starting).catch((error: unknown) => {
+        void starting.then((late) => late.close(), () => {});
+        throw error;
+      });
       const code = await follow(live, command, node, () => {
         files = undefined; // from now on it is only followed
         since = undefined;

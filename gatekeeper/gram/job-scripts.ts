@@ -101,7 +101,7 @@ export interface RunnerPlan {
   readonly crowded: boolean;
 }
 
-/** The script "run" of a job on one node. */
+/** The script "run" of a job on one node. Its own tools have whole paths: PATH may be the user's. */
 export function runScript({ job, program, processes, environment, crowded }: RunnerPlan): string {
   const all = [...environment, ...program.environment];
   const names = [...new Set(all.map(([name]) => name)), 'GRIDVC_JOB'];
@@ -111,12 +111,12 @@ export function runScript({ job, program, processes, environment, crowded }: Run
     `cd "$HOME/.gridvc/${job}" || exit 1`,
     'd=$PWD',
     'mkdir started 2>/dev/null || exit 0',
-    "refuse() { printf '%s %s\\n' \"$1\" \"$2\" > \"$d/refused.new\"; mv \"$d/refused.new\" \"$d/refused\"; exit 1; }",
+    "refuse() { printf '%s %s\\n' \"$1\" \"$2\" > \"$d/refused.new\"; /bin/mv \"$d/refused.new\" \"$d/refused\"; exit 1; }",
     ...(program.scratch ? ['mkdir -p scratch'] : []),
     ...all.map(([name, value]) => `export ${name}=${quoteWord(value)}`),
     'umask 022',
     ...(program.directory === undefined ? ['cd "$HOME"'] : [`cd -- ${quoteWord(program.directory)} 2>/dev/null || ${refuse(codes.badDirectory, `there is no directory ${program.directory}`)}`]),
-    ...program.stageIn.map(({ path }, i) => `cp "$d/in/${i}" ${quoteWord(path)} 2>/dev/null || ${refuse(codes.stageInFailed, `${path} cannot be written`)}`),
+    ...program.stageIn.map(({ path }, i) => `/bin/cp "$d/in/${i}" ${quoteWord(path)} 2>/dev/null || ${refuse(codes.stageInFailed, `${path} cannot be written`)}`),
     ...executable(program),
     ...standardInput(program),
     ...standardOutput(program, 'stdout'),
@@ -125,10 +125,10 @@ export function runScript({ job, program, processes, environment, crowded }: Run
     `set -- ${quoteCommand(program.arguments)}`,
     ...(program.type === 'mpi' ? mpi(processes, names, crowded) : []),
     'trap : TERM', // the runner stays to write the code; the program has the signal as ever
-    'echo $$ > "$d/pid.new"; mv "$d/pid.new" "$d/pid"',
+    'echo $$ > "$d/pid.new"; /bin/mv "$d/pid.new" "$d/pid"',
     ...(program.type === 'mpi' || processes === 1 ? ['"$x" "$@" < "$i" >> "$o" 2>> "$e"', 'c=$?'] : several(processes)),
     ...copies(program),
-    'echo "$c" > "$d/code.new"; mv "$d/code.new" "$d/code"',
+    'echo "$c" > "$d/code.new"; /bin/mv "$d/code.new" "$d/code"',
     '',
   ].join('\n');
 }
@@ -160,7 +160,7 @@ function standardOutput(program: Program, stream: 'stdout' | 'stderr'): string[]
   const path = destinations.flatMap((to) => (to.kind === 'node' ? [to.path] : []))[0];
   if (path === undefined) return [`${variable}=$d/${own}`, `(umask 077; : > "$${variable}")`];
   const missing = refuse(code, `${path} cannot be written`);
-  return [`${variable}=${quoteWord(path)}`, `{ : > "$${variable}"; } 2>/dev/null || ${missing}`, `case $${variable} in /*) ;; *) ${variable}=$PWD/$${variable} ;; esac`, `ln -sf "$${variable}" "$d/${own}"`];
+  return [`${variable}=${quoteWord(path)}`, `( : > "$${variable}" ) 2>/dev/null || ${missing}`, `case $${variable} in /*) ;; *) ${variable}=$PWD/$${variable} ;; esac`, `/bin/ln -sf "$${variable}" "$d/${own}"`];
 }
 
 /** Further files on the node that want the same. */
@@ -169,7 +169,7 @@ function copies(program: Program): string[] {
     program[stream]
       .flatMap((to) => (to.kind === 'node' ? [to.path] : []))
       .slice(1)
-      .map((path) => `cp "$${stream === 'stdout' ? 'o' : 'e'}" ${quoteWord(path)}`),
+      .map((path) => `/bin/cp "$${stream === 'stdout' ? 'o' : 'e'}" ${quoteWord(path)}`),
   );
 }
 

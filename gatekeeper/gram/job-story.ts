@@ -156,7 +156,9 @@ async function start(live: LiveJob, tools: JobTools, program: Program): Promise<
     const files = await packageFor(live, tools, job, 0);
     await Promise.all(layout.others.map((node) => prepareNode(live, tools, node, files)));
   }
-  const attendances = await Promise.all(layout.runners.map(async ({ node, processes }) => attend(live, tools, node, await packageFor(live, tools, job, processes))));
+  const packages = new Map<number, Uint8Array>(); // nodes with as many processes share one: it may be large
+  for (const { processes } of layout.runners) if (!packages.has(processes)) packages.set(processes, await packageFor(live, tools, job, processes));
+  const attendances = layout.runners.map(({ node, processes }) => attend(live, tools, node, packages.get(processes)));
   await unlessAborted(live.signal, Promise.all(attendances.map(({ started }) => started)));
   await become(live, tools, 'running', states.active);
   live.row = { ...live.row, phase: 'running', started: new Date() };
