@@ -98,7 +98,7 @@ t.test('rules and messages', async (t) => {
     [{ count: 1, onFailure: 'al' }, /on_failure is "al"; allowed: all, minimum, any; did you mean all/],
     [{ count: 1, memori: 320 }, /"memori" is not an attribute of a request; did you mean memory/],
     [{ count: 1, zzzzzz: 1 }, /known: count, min_count, memory/],
-    [{ count: 1, executable: '/bin/date' }, /executable is an attribute of jobs, which are not supported yet/],
+    [{ count: 1, executable: '/bin/date' }, /executable is an attribute of jobs, not of clusters/],
     [{ count: 1, memory: 63 }, /memory is 63; .* 64 to 1048576 \(MiB\)/],
     [{ count: 1, disk: 16777217 }, /64 to 16777216/],
     [{ count: 1, vcpus: 257 }, /1 to 256/],

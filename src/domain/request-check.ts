@@ -76,7 +76,7 @@ export function requestAttributes(limits: RequestLimits = defaultRequestLimits):
   ];
 }
 
-/** Attributes of GRAM jobs: known, but not here yet. */
+/** Attributes of jobs, which come by GRAM (gatekeeper/gram/job-attributes.ts): known, so that the refusal says where they belong. */
 const jobAttributes: readonly string[] = [
   'arguments', 'directory', 'dry_run', 'environment', 'executable', 'expiration', 'file_clean_up', 'file_stage_in', 'file_stage_in_shared', 'file_stage_out',
   'gass_cache', 'gram_my_job', 'host_count', 'job_type', 'library_path', 'max_cpu_time', 'max_memory', 'max_time', 'min_memory', 'project', 'proxy_timeout', 'queue',
@@ -194,7 +194,7 @@ function checkValueName(attribute: string, kind: NameKind, value: string): void 
 function unknownAttribute(name: string, attributes: readonly RequestAttribute[]): GridError {
   const canonical = canonicalName(name);
   const job = jobAttributes.find((known) => canonicalName(known) === canonical);
-  if (job !== undefined) return bad(`${job} is an attribute of jobs, which are not supported yet`, 'create the cluster without it, then use gridvc exec');
+  if (job !== undefined) return bad(`${job} is an attribute of jobs, not of clusters`, 'submit the job with globusrun (docs/gram.md), or create the cluster without it and use gridvc exec');
   const known = attributes.flatMap((attribute) => [...new Set([attribute.name, attribute.element])]);
   return bad(`${shown(name)} is not an attribute of a request`, didYouMean(name, known) ?? `known: ${attributes.map((attribute) => attribute.name).join(', ')}`);
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { writeWhole } from '../files.js';
 import { bundles } from './bundles.js';
-import { hubPorts, lan, overlayPool, subjects, wan, type GridLayout, type SiteLayout } from './layout.js';
+import { gramPort, hubPorts, lan, overlayPool, subjects, wan, type GridLayout, type SiteLayout } from './layout.js';
 import type { GridState } from './state.js';
 
 /** MiB that a site may give to nodes, the Postgres URL of a database, and subjects that may command the heads besides root. */
@@ -17,6 +17,7 @@ export function gatekeeperConfig(layout: GridLayout, resources: Resources): obje
   const { gatekeeper } = layout;
   return {
     listen: { host: '127.0.0.1', port: gatekeeper.port },
+    gram: { host: '127.0.0.1', port: gramPort, name: 'localhost' },
     home: join(gatekeeper.home, 'state'),
     database: resources.database(gatekeeper.database),
     certificate: gatekeeper.certificate,
