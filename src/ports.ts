@@ -129,6 +129,56 @@ export interface ImageBuilder {
   remove(digest: string): Promise<void>;
 }
 
+/** One image that a head holds: layers above a base, or (kind `base`) the base itself. */
+export interface StoredImage {
+  /** Short name for people: c3 (made in idle time), d12 (made for a request), b1 (base). */
+  readonly name: string;
+  readonly kind: Layer['kind'];
+  readonly os: string;
+  /** Packages above the base; for a base, all it has. */
+  readonly packages: number;
+  /** Bytes of its layers above the base; for a base, its own. */
+  readonly bytes: number;
+  readonly uses: number;
+  /** ISO 8601, UTC. */
+  readonly made: string;
+  readonly lastUsed: string;
+  /** Predicted seconds that it would have saved over the remembered requests, the other images being there. */
+  readonly value: number;
+  /** stale: newer versions are in the lists, no request uses it any more. */
+  readonly state: 'fresh' | 'stale';
+  /** Some node or build needs it now. */
+  readonly inUse: boolean;
+}
+
+export interface StoredImageDetails extends StoredImage {
+  /** Lowest first. */
+  readonly layers: readonly Layer[];
+  /** name=version, above the base, sorted. */
+  readonly contents: readonly string[];
+}
+
+/** What a collection removed. */
+export interface Collected {
+  readonly removed: readonly { readonly what: string; readonly where: string; readonly bytes: number; readonly reason: string }[];
+  readonly bytes: number;
+}
+
+/** The cache repository of one head, for its administrator. */
+export interface Repository {
+  /** All images, most valuable first. */
+  images(): Promise<readonly StoredImage[]>;
+  /** By name (c3); not-found says how to list them. */
+  image(name: string): Promise<StoredImageDetails>;
+  /**
+   * Makes a cache image of the closure of these packages and bundles now, at low priority; a bring-up that needs the machine is not held up.
+   * Returns the one that is there if it holds them already. Refuses like Catalogue.resolve; `wrong-state` while a request is at work.
+   */
+  build(asked: { readonly os: string; readonly packages: readonly string[]; readonly bundles: readonly string[] }, signal: AbortSignal): Promise<StoredImage>;
+  /** Removes what is stale, over the budget or needed by nothing: images, layers on the head and on its hosts, .debs. Nothing in use. Repeatable. */
+  collect(): Promise<Collected>;
+}
+
 // ---------------------------------------------------------------- services (the four WSDLs)
 
 /** wsdl/cluster.wsdl. Another owner's cluster id answers exactly as one that does not exist. */
@@ -180,7 +230,7 @@ export interface SiteService {
   unregisterSite(caller: Caller, name: string): Promise<void>;
 }
 
-export type PartRequest = Pick<ClusterRequest, 'memory' | 'disk' | 'vcpus' | 'os' | 'packages' | 'bundles'>;
+export type PartRequest = Pick<ClusterRequest, 'memory' | 'disk' | 'vcpus' | 'os' | 'packages' | 'bundles'> & Partial<Pick<ClusterRequest, 'exact'>>;
 
 export interface PartView {
   readonly cluster: string;

@@ -67,7 +67,7 @@ else
       await Promise.all([1, 2, 3, 4].map((n) => parts.event(spec.cluster, 'node', `event ${n}`, 'n1')));
       t.same((await parts.events(spec.cluster, 1, 0)).map((event) => event.sequence), [2, 3, 4, 5], 'numbered without holes');
 
-      await parts.setPlan(spec.cluster, { site: 'alpha', nodes: 1, stages: [{ stage: 'install', predicted: 2, bytes: 5, items: 1 }], predicted: 2, reason: 'r' }, 'key');
+      await parts.setPlan(spec.cluster, { site: 'alpha', nodes: 1, stages: [{ stage: 'install', predicted: 2, bytes: 5, items: 1 }], predicted: 2, reason: 'r', alternatives: [] }, 'key');
       await parts.measured(spec.cluster, { stage: 'install', seconds: 2.5, bytes: 5, items: 1 }, new Date());
       t.match(await parts.view(spec.cluster), { plan: { predicted: 2 }, measured: [{ stage: 'install', seconds: 2.5 }], nodes: [{ name: 'n1', state: 'planned' }] });
 

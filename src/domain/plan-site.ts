@@ -26,7 +26,7 @@ export interface SiteWork {
 export function planSite(work: SiteWork): SitePlan {
   const stages = stagesOf(work).map((stage) => ({ stage: stage.stage, bytes: stage.bytes, items: stage.items, predicted: thousandths(predict(work.models, stage).seconds) }));
   const predicted = stages.reduce((sum, stage) => sum + stage.predicted, 0);
-  return { site: work.site, nodes: work.nodes, stages, predicted: thousandths(predicted), reason: reasonFor(work.resolution, work.stock) };
+  return { site: work.site, nodes: work.nodes, stages, predicted: thousandths(predicted), reason: reasonFor(work.resolution, work.stock), alternatives: [] };
 }
 
 /** What every model says to the same stages, for the report that compares them later. */

@@ -93,7 +93,7 @@ export class Head implements HeadService {
 
   async destroyPart(cluster: string): Promise<PartView> {
     const state = await this.head.parts.state(checkName('cluster', cluster));
-    if (state === undefined) return { cluster, state: 'destroyed', plan: { site: this.head.site, nodes: 0, stages: [], predicted: 0, reason: 'never made here' }, measured: [], nodes: [] };
+    if (state === undefined) return { cluster, state: 'destroyed', plan: { site: this.head.site, nodes: 0, stages: [], predicted: 0, reason: 'never made here', alternatives: [] }, measured: [], nodes: [] };
     await this.tasks.down(cluster);
     return this.head.parts.view(cluster);
   }

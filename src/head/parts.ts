@@ -72,7 +72,7 @@ export class Parts {
     const row = await this.db.row<RequestRow>('request', cluster);
     if (row === undefined) throw new GridError('not-found', `site ${this.site} has no part of cluster ${cluster}`);
     const [nodes, measured] = await Promise.all([this.nodes(cluster), this.db.rows<MeasuredStage>('timingsOf', cluster)]);
-    const plan = row.plan ?? { site: this.site, nodes: row.asked.nodes, stages: [], predicted: 0, reason: 'not planned yet' };
+    const plan = { site: this.site, nodes: row.asked.nodes, stages: [], predicted: 0, reason: 'not planned yet', alternatives: [], ...row.plan };
     return { cluster, state: row.state, ...(row.reason === null ? {} : { reason: row.reason }), plan, measured, nodes: nodes.map(viewNode) };
   }
 
