@@ -115,18 +115,38 @@ export interface MeasuredStage {
   readonly items: number;
 }
 
+export interface BuildOptions {
+  readonly signal: AbortSignal;
+  readonly progress: BuildProgress;
+  /** Cache layers between the base and what is built, lowest first. */
+  readonly above?: readonly Layer[];
+  /** True: at the lowest priority, for work that nobody waits for. */
+  readonly idle?: boolean;
+  /** What the layer is made for: a request (delta, the default) or the cache. */
+  readonly kind?: 'cache' | 'delta';
+}
+
 /** Makes layers. A failed or interrupted build leaves no mount, process, namespace or half layer. */
 export interface ImageBuilder {
   /** Digest of all that decides how a base is made; a base of another recipe is not used. */
   readonly recipe: string;
-  base(os: string, options: { signal: AbortSignal; progress: BuildProgress }): Promise<{ layer: BaseImage; stages: readonly MeasuredStage[] }>;
-  /** Installs resolution.packages over `base` with real apt and dpkg. `build-failed` names the package and shows the log's tail. */
-  delta(resolution: Resolution, base: BaseImage, options: { signal: AbortSignal; progress: BuildProgress }): Promise<BuiltDelta>;
+  base(os: string, options: BuildOptions): Promise<{ layer: BaseImage; stages: readonly MeasuredStage[] }>;
+  /** Installs resolution.packages over `base` (and `options.above`) with real apt and dpkg. `build-failed` names the package and shows the log's tail. */
+  delta(resolution: Resolution, base: BaseImage, options: BuildOptions): Promise<BuiltDelta>;
+  /** A layer that only holds the .debs of resolution.packages: each node that has it installs them when it boots (src/node/init.ts). */
+  debs(resolution: Resolution, base: BaseImage, options: BuildOptions): Promise<{ layer: Layer; stages: readonly MeasuredStage[] }>;
   /** Absolute path of a layer file on the head. */
   path(digest: string): string;
-  /** True if the layer file is there and whole. */
+  /** True if the layer file is there with the size that was noted when it was made: a cheap look, for each use. */
   has(digest: string): Promise<boolean>;
-  remove(digest: string): Promise<void>;
+  /** True if every byte is as it was when it was made. Reads the whole file. */
+  verify(digest: string, signal: AbortSignal): Promise<boolean>;
+  /** Digests of all layer files here, also of those that no row knows. */
+  digests(): Promise<readonly string[]>;
+  /** Bytes that it freed; 0 if there was none. */
+  remove(digest: string): Promise<number>;
+  /** Removes fetched .debs, longest unused first, until at most so many bytes are left. Returns bytes freed. */
+  trimArchives(bytes: number): Promise<number>;
 }
 
 /** One image that a head holds: layers above a base, or (kind `base`) the base itself. */
