@@ -77,6 +77,10 @@ export interface ConsoleReader {
 export interface Distributor {
   /** Returns bytes really sent. On return every host has every layer, whole (digest checked by the receiver). */
   distribute(layers: readonly Layer[], hosts: readonly NodeTransport[], signal?: AbortSignal): Promise<{ bytes: number }>;
+  /** What a host has, from memory where it can. `links`: nothing is sent to it, it shares the head's files. `unavailable` if it does not answer. */
+  held(host: NodeTransport, signal?: AbortSignal): Promise<{ readonly digests: ReadonlySet<string>; readonly links: boolean }>;
+  /** Removes layers from a host, but none that a node there has open. Returns those that went. Repeatable. */
+  drop(digests: readonly string[], host: NodeTransport, signal?: AbortSignal): Promise<readonly { readonly digest: string; readonly bytes: number }[]>;
 }
 
 // ---------------------------------------------------------------- images
@@ -90,6 +94,10 @@ export interface Catalogue {
    * Refuses with bad-request: unknown package (hint: near names), conflicting packages (apt's own words).
    */
   resolve(os: string, base: BaseImage, asked: readonly string[], signal?: AbortSignal): Promise<Resolution>;
+  /** Newest version of each package that the lists have, as apt would install it; unknown names are left out. */
+  newest(os: string, names: readonly string[], signal?: AbortSignal): Promise<ReadonlyMap<string, string>>;
+  /** When the lists were last refreshed, in ms since 1970; 0: never. */
+  updatedAt(os: string): Promise<number>;
   /** bad-request with near names for names that are certainly unknown; milliseconds. Without lists yet, nothing is refused. */
   checkNames(os: string, names: readonly string[]): Promise<void>;
   releases(): readonly string[];
@@ -141,6 +149,8 @@ export interface ImageBuilder {
   has(digest: string): Promise<boolean>;
   /** True if every byte is as it was when it was made. Reads the whole file. */
   verify(digest: string, signal: AbortSignal): Promise<boolean>;
+  /** name=version of the packages in a layer, as noted when it was made. */
+  contents(digest: string): Promise<readonly string[]>;
   /** Digests of all layer files here, also of those that no row knows. */
   digests(): Promise<readonly string[]>;
   /** Bytes that it freed; 0 if there was none. */

@@ -43,6 +43,10 @@ export class DebianBuilder implements ImageBuilder {
     return this.store.verify(digest, signal);
   }
 
+  contents(digest: string): Promise<readonly string[]> {
+    return this.store.contents(digest);
+  }
+
   digests(): Promise<readonly string[]> {
     return this.store.digests();
   }

@@ -58,6 +58,16 @@ export class LayerStore {
     }
   }
 
+  /** Empty if nothing is noted of it. */
+  async contents(digest: string): Promise<readonly string[]> {
+    const facts = await readFile(this.factsPath(digest), 'utf8').catch(() => '{}');
+    try {
+      return (JSON.parse(facts) as Partial<LayerFacts>).packages ?? [];
+    } catch {
+      return []; // half written by a machine that lost power
+    }
+  }
+
   async digests(): Promise<readonly string[]> {
     const names = await readdir(this.layers).catch(() => []);
     return [...new Set(names.flatMap((name) => /^([a-f0-9]{64})\.(sqfs|json|status)$/.exec(name)?.[1] ?? []))];
