@@ -73,10 +73,12 @@ export async function choose(parts: ChoiceParts, asked: Asked, hosts: readonly C
   return { planned: await sound(parts, work, how), base, baseStages, firstBase, resolution, resolveSeconds };
 }
 
-async function usable({ stock, log }: ChoiceParts, base: Layer, how: Choosing): Promise<SiteWork['images']> {
+async function usable({ stock, log }: ChoiceParts, base: BaseImage, how: Choosing): Promise<SiteWork['images']> {
   try {
+    await stock.judge(base, how.signal);
     return (await stock.usable(base)).filter(({ key }) => how.without?.has(key) !== true);
   } catch (error) {
+    if (how.signal.aborted) throw error;
     log.error({ err: error }, 'the cache cannot be read; the base image serves');
     return [];
   }

@@ -10,6 +10,7 @@ import type { SiteCandidate } from '../domain/plan-site.js';
 import type { BaseImage, BuildProgress, BuiltDelta, Catalogue, ImageBuilder, MeasuredStage } from '../ports.js';
 import type { Database } from '../store/database.js';
 import { SharedWork } from './shared-work.js';
+import { isStale, namesToAsk, splitEntry } from './staleness.js';
 import { imageKey, layerRows, stockedImages, type StockedImage } from './stocked-image.js';
 
 export interface MadeImage {
@@ -50,6 +51,8 @@ export class ImageStock {
   private readonly holds = new Set<Hold>();
   private index: Promise<Map<string, StockedImage>> | undefined;
   private turn: Promise<unknown> = Promise.resolve();
+  /** By base: the lists by which its images were judged. */
+  private readonly judged = new Map<string, number>();
 
   constructor(
     private readonly db: Database,
@@ -137,6 +140,22 @@ export class ImageStock {
     return [...index.values()];
   }
 
+  /**
+   * Compares the base and every image of its release with the newest versions in the lists, and notes what is stale. Without new lists
+   * since the last time nothing is asked. A base made after the lists is as new as can be.
+   */
+  async judge(base: BaseImage, signal: AbortSignal): Promise<void> {
+    const updated = await this.catalogue.updatedAt(base.os);
+    if (this.judged.get(base.digest) === updated) return;
+    const images = (await this.all()).filter((image) => image.os === base.os && image.kind !== 'debs');
+    const own = (await this.builder.contents(base.digest)).map(splitEntry);
+    const newest = await this.catalogue.newest(base.os, namesToAsk(own, images), signal);
+    for (const image of images) if (isStale(image.packages, newest) !== image.stale) await this.setStale(image.key, !image.stale);
+    const built = (await layerRows(this.db)).find(({ digest }) => digest === base.digest)?.built.getTime() ?? 0;
+    await this.db.rows('setBaseStale', base.digest, built < updated && isStale(own, newest));
+    this.judged.set(base.digest, updated);
+  }
+
   /** Images to begin with, over this base: nothing stale. */
   async usable(base: Layer): Promise<readonly StockedImage[]> {
     return (await this.all()).filter((image) => !image.stale && image.kind !== 'debs' && image.layers[0]?.digest === base.digest);
@@ -211,8 +230,7 @@ export class ImageStock {
 
   // -------------------------------------------------------------- removing
 
-  /** Notes what the lists say of an image; a stale one is not used any more. */
-  async setStale(key: string, stale: boolean): Promise<void> {
+  private async setStale(key: string, stale: boolean): Promise<void> {
     await this.db.rows('setImageStale', key, stale);
     this.index = undefined;
   }

@@ -10,7 +10,6 @@ import type { CacheConfig } from './config.js';
 import { demandsOn, recentClosures, type AskedOften } from './demand.js';
 import type { HeadParts } from './bring-up.js';
 import { hostSpeed } from './host-speed.js';
-import { markStale } from './staleness.js';
 import type { StockedImage } from './stocked-image.js';
 import { savedByImage, wantedImages, type Wanted } from './wanted.js';
 
@@ -35,6 +34,7 @@ export class Maker {
   private timer: NodeJS.Timeout | undefined;
   private seen = { begun: -1, at: -Infinity };
   private readonly failed = new Set<string>();
+  private readonly lists = new Map<string, number>();
   private unlisten = (): void => {};
 
   constructor(private readonly parts: MakerParts) {}
@@ -81,15 +81,18 @@ export class Maker {
 
   /** Lists of today, what they make stale, and a base without known holes. Undefined: there is none yet, a request or the start makes it. */
   private async freshBase(os: string, signal: AbortSignal): Promise<BaseImage | undefined> {
-    const { head, catalogue, collecting } = this.parts;
+    const { head, catalogue } = this.parts;
     const base = await head.stock.readyBase(os);
     if (base === undefined) return undefined;
     await catalogue.update(os, this.parts.listsMaxAge, signal).catch((error: unknown) => {
       if (signal.aborted) throw error;
       head.log.warn({ err: error }, 'package lists could not be refreshed in idle time');
     });
-    const { base: stale } = await markStale({ db: head.db, stock: head.stock, catalogue, builder: collecting.builder, failed: this.failed }, base, signal);
-    if (!stale) return base;
+    await head.stock.judge(base, signal);
+    const lists = await catalogue.updatedAt(os);
+    if (this.lists.get(os) !== lists) this.failed.clear(); // what could not be made by the old ones may be by these
+    this.lists.set(os, lists);
+    if ((await head.stock.readyBase(os))?.stale !== true) return base;
     head.log.info({ os, base: base.digest }, 'the base has newer versions in the lists; making a new one');
     const made = await head.stock.newBase(os, signal, { progress: () => {}, idle: true });
     await head.parts.madeInIdle([{ stage: 'base', seconds: made.stages.reduce((sum, { seconds }) => sum + seconds, 0), bytes: made.layer.bytes, items: 1 }], [], { speed: hostSpeed() });
