@@ -55,6 +55,6 @@ export class HeadClient implements HeadService {
 }
 
 /** A ClusterRequest has more than a head needs to know. */
-function partRequest({ memory, disk, vcpus, os, packages, bundles }: PartRequest): PartRequest {
-  return { memory, disk, vcpus, os, packages, bundles };
+function partRequest({ memory, disk, vcpus, os, packages, bundles, exact }: PartRequest): PartRequest {
+  return { memory, disk, vcpus, os, packages, bundles, ...(exact === true ? { exact } : {}) };
 }

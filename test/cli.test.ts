@@ -279,7 +279,7 @@ t.test('texts', async (t) => {
   t.equal(stages.split('\n').length, 4);
   t.match(stages, /install +4\.0 s +5\.0 s/);
   t.match(stages, /launch +0\.3 \.\.\./);
-  const plan = planText({ predictedSeconds: 7.25, sites: [{ site: 'alpha', nodes: 1, reason: 'cached', predicted: 7.25, stages: [{ stage: 'launch', bytes: 0, items: 1 }] }] });
+  const plan = planText({ predictedSeconds: 7.25, sites: [{ site: 'alpha', nodes: 1, reason: 'cached', predicted: 7.25, stages: [{ stage: 'launch', bytes: 0, items: 1 }], alternatives: [] }] });
   t.match(plan, /alpha: 1 node; cached\n[^]*launch +unknown\npredicted: ready after 7\.3 s/);
 });
 

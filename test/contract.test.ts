@@ -78,7 +78,7 @@ const view: ClusterView = {
 };
 const event: EventView = { sequence: 7, at: '2025-01-02T03:04:05Z', site: 'alpha', node: '', kind: 'stage-done', text: odd };
 const access: AccessView = { profile: 'client\n<ca>\n</ca>\n', hostfile: 'n1 slots=1\n', knownHosts: '', loginUser: 'grid', nodes: [node] };
-const sitePlan = { site: 'alpha', nodes: 2, stages: [{ stage: 'resolve' as const, bytes: 0, items: 3 }], predicted: 4, reason: 'from the base' };
+const sitePlan = { site: 'alpha', nodes: 2, stages: [{ stage: 'resolve' as const, bytes: 0, items: 3 }], predicted: 4, reason: 'from the base', alternatives: [{ name: 'base image', predicted: 4, chosen: true }] };
 const site: SiteView = { name: 'alpha', url: 'https://head:8451', subject: '/O=Grid/CN=host/head', state: 'open', alive: true, freeNodes: 4, freeMemory: 4096 };
 const part: PartView = { cluster: 'k3x9q2ab', state: 'launching', plan: sitePlan, measured: [{ stage: 'base', seconds: 1.5, bytes: 2 ** 40, items: 1 }], nodes: [{ name: 'n1', host: 'h1', state: 'planned' }] };
 

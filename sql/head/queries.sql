@@ -64,17 +64,19 @@ returning sequence
 select sequence, at, node, kind, text from events where cluster = $1 and sequence > $2 order by sequence limit 500
 
 -- :insertTiming
-insert into timings (cluster, node, stage, bytes, items, started, seconds, predicted) values ($1, $2, $3, $4, $5, $6, $7, $8)
+insert into timings (cluster, node, stage, bytes, items, started, seconds, predicted, installed, concurrency, speed, shared, place)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 
 -- :timingsOf
 select stage, bytes, items, seconds from timings where cluster = $1 and node = '' order by id
 
 -- :timingsSince
 -- the newest 3000 after the one given, whole parts only, oldest first
-select id, cluster, stage, bytes, items, seconds, image from (
-  select t.id, t.cluster, t.stage, t.bytes, t.items, t.seconds, r.image
+-- what was built for another request, and is learned from that one's rows, is left out
+select id, cluster, stage, bytes, items, seconds, installed, concurrency, place, image from (
+  select t.id, t.cluster, t.stage, t.bytes, t.items, t.seconds, t.installed, t.concurrency, t.place, r.image
   from timings t left join requests r on r.cluster = t.cluster
-  where t.node = '' and t.id > $1 order by t.id desc limit 3000
+  where t.node = '' and not t.shared and t.id > $1 order by t.id desc limit 3000
 ) newest order by id
 
 -- :packageTimingsOf
@@ -113,20 +115,38 @@ insert into layers (digest, kind, os, bytes, recipe) values ($1, $2, $3, $4, $5)
 delete from layers where digest = $1
 
 -- :newestBase
-select digest, kind, os, bytes from layers where kind = 'base' and os = $1 and recipe = $2 order by built desc limit 1
+select digest, kind, os, bytes, stale from layers where kind = 'base' and os = $1 and recipe = $2 order by built desc limit 1
 
 -- :layersByDigest
 select digest, kind, os, bytes from layers where digest = any($1)
 
+-- :stockedLayers
+select digest, kind, os, bytes, recipe, built, verified, stale from layers order by built desc
+
+-- :setBaseStale
+update layers set stale = $2 where digest = $1 and stale <> $2
+
+-- :leastVerified
+select digest from layers where verified < $1 order by verified limit 1
+
+-- :layerVerified
+update layers set verified = now() where digest = $1
+
 -- :putImage
-insert into images (key, os, layers, packages) values ($1, $2, $3, $4)
-on conflict (key) do update set layers = excluded.layers, built = now()
+insert into images (key, os, kind, base, layers, packages, asked, pinned) values ($1, $2, $3, $4, $5, $6, $7, $8)
+on conflict (key) do update set layers = excluded.layers, base = excluded.base, built = now(), stale = false
 
 -- :useImage
 update images set last_used = now(), uses = uses + 1 where key = $1
 
--- :image
-select key, os, layers from images where key = $1
+-- :stockedImages
+select key, number, os, kind, base, layers, packages, asked, stale, pinned, built, last_used as "lastUsed", uses from images order by number
+
+-- :setImageStale
+update images set stale = $2 where key = $1 and stale <> $2
+
+-- :pinImage
+update images set pinned = true where key = $1
 
 -- :allImages
 -- bases stand for themselves; how often one was used is not counted
@@ -143,3 +163,16 @@ select layers, packages from images where key = $1
 
 -- :dropImage
 delete from images where key = $1
+
+-- :imagesWithLayer
+select key from images where $1 = any(layers)
+
+-- :addRequestLayers
+update requests set layers = array(select distinct unnest(layers || $2::text[])) where cluster = $1
+
+-- :layersInUse
+select distinct unnest(layers) as digest from requests where state not in ('destroyed', 'failed')
+
+-- :recentAsked
+-- what was asked of late, newest first; the maker opens the bundles
+select asked->>'os' as os, asked->'packages' as packages, asked->'bundles' as bundles from requests order by created desc limit $1

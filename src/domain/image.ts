@@ -1,6 +1,6 @@
 /** Images are ordered lists of immutable, content-addressed, read-only squashfs layers. */
 
-export const layerKinds = ['base', 'cache', 'delta'] as const;
+export const layerKinds = ['base', 'cache', 'delta', 'debs'] as const;
 export type LayerKind = (typeof layerKinds)[number];
 
 export interface Layer {

@@ -25,6 +25,8 @@ export interface PartSpec {
   readonly os: string;
   readonly packages: readonly string[];
   readonly bundles: readonly string[];
+  /** No image with packages beyond what was asked. */
+  readonly exact?: boolean;
   /** Unix ms; the head tears the part down by itself then, should the gatekeeper be gone. */
   readonly expires: number;
   readonly minCount: number;

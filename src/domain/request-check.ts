@@ -73,6 +73,7 @@ export function requestAttributes(limits: RequestLimits = defaultRequestLimits):
     { name: 'placement', element: 'placement', kind: 'choice', choices: placements, default: 'pack', meaning: 'pack: as few sites as possible; spread: evenly over all of them' },
     { name: 'on_failure', element: 'onFailure', kind: 'choice', choices: failurePolicies, default: 'all, or minimum if min_count is below count', meaning: 'when some nodes fail: all or nothing, go on with min_count, go on with any' },
     { name: 'ssh_key', element: 'sshKey', kind: 'names', of: 'sshKey', most: 50, default: 'none', meaning: 'OpenSSH public keys that may log in on every node' },
+    { name: 'exact', element: 'exact', kind: 'choice', choices: ['no', 'yes'], default: 'no', meaning: 'yes: the nodes have no package beyond those asked and their dependencies' },
   ];
 }
 
@@ -101,6 +102,7 @@ export function checkRequest(raw: RawRequest, limits: RequestLimits = defaultReq
     os: given.names('os')[0] ?? 'bookworm',
     packages: given.names('packages'),
     bundles: given.names('bundles'),
+    exact: given.choice('exact') === 'yes',
     files: checkFiles(raw.files, given.most('files'), limits),
     lifetime: given.number('max_wall_time') ?? 60,
     sites: given.names('sites'),

@@ -23,6 +23,27 @@ const host = z.strictObject({
   disk: z.int().positive().optional(),
 });
 
+/** The cache repository: docs/cache.md. */
+const cache = z.strictObject({
+  /** saved-time: images that would have saved most predicted time; popular: the paper's rule; none: only what requests leave. */
+  rule: z.enum(['saved-time', 'popular', 'none']).default('saved-time'),
+  /** MB of all layers above the bases. */
+  megabytes: z.int().min(0).max(100_000_000).default(4000),
+  /** N: the last requests that count. */
+  requests: z.int().min(1).max(5000).default(200),
+  /** M of the rule popular. */
+  percent: z.number().gt(0).max(100).default(50),
+  /** An image is made if it would have saved at least so many seconds over those requests. */
+  leastSeconds: z.number().min(0).default(10),
+  /** Seconds without a request before idle work begins. */
+  idleSeconds: z.number().min(0).default(60),
+  /** MB of fetched .debs that are kept. */
+  archiveMegabytes: z.int().min(0).default(2000),
+  /** Hours after which every byte of a layer is read and compared again. */
+  verifyHours: z.number().positive().default(24),
+});
+export type CacheConfig = Readonly<z.infer<typeof cache>>;
+
 const schema = z.strictObject({
   site: z.string().refine((name) => isName('site', name), 'must match [a-z][a-z0-9-]*, at most 32 characters'),
   listen: z.strictObject({ host: z.string().default('0.0.0.0'), port: z.int().min(0).max(65535) }),
@@ -36,6 +57,7 @@ const schema = z.strictObject({
   releases: z.array(z.string().refine((name) => isName('os', name), 'must be a Debian code name')).min(1).default(['bookworm']),
   apt: z.strictObject({ sources: absolute.optional(), maxAgeSeconds: z.int().positive().default(6 * 3600) }).prefault({}),
   bundles: z.record(z.string().refine((name) => isName('bundle', name), 'bad bundle name'), z.array(z.string().refine((name) => isName('package', name), 'bad package name'))).default({}),
+  cache: cache.prefault({}),
   hosts: z.array(host).min(1),
   log: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
 });

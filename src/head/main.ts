@@ -26,6 +26,7 @@ import type { PartSpec } from '../domain/node.js';
 import { openDatabase } from '../store/database.js';
 import { startPostgres } from '../store/embedded.js';
 import { openSecrets } from '../store/secrets.js';
+import { Activity } from './activity.js';
 import type { HeadParts } from './bring-up.js';
 import { ClockAdmin } from './estimate-admin.js';
 import { parseHeadConfig, type HeadConfig, type HostConfig } from './config.js';
@@ -33,6 +34,7 @@ import { Head } from './head.js';
 import { Hosts, type ComputeHost } from './hosts.js';
 import { StockAdmin } from './image-admin.js';
 import { ImageStock } from './images.js';
+import { Maker } from './making.js';
 import { Parts } from './parts.js';
 import { SiteClock } from './site-clock.js';
 import { serveHead } from './soap.js';
@@ -79,6 +81,8 @@ async function start(config: HeadConfig, log: Log): Promise<() => Promise<void>>
     const builder = new DebianBuilder(layers, catalogue, log);
     await builder.recover();
     const stock = new ImageStock(db, catalogue, builder, config.apt.maxAgeSeconds);
+    const orphans = await stock.recover();
+    if (orphans > 0) log.warn({ orphans }, 'removed layer files of a build that a crash had cut off');
 
     const hosts = new Hosts(config.hosts.map(computeHost), db, log);
     releases.push(() => hosts.close());
@@ -89,7 +93,13 @@ async function start(config: HeadConfig, log: Log): Promise<() => Promise<void>>
     const parts = new Parts(config.site, db, await openSecrets<PartSpec>(join(config.home, 'parts')));
     const clock = new SiteClock(db);
     await clock.models(); // what was learned before is read now, not when the first request waits
-    const made: HeadParts = { site: config.site, db, parts, hosts, stock, distributor, clock, bundles: config.bundles, contextOf: (spec, node) => nodeContext(spec, node, nodeFiles(node, spec.overlay)) };
+    const made: HeadParts = {
+      site: config.site, db, parts, hosts, stock, distributor, clock, activity: new Activity(), log, bundles: config.bundles,
+      contextOf: (spec, node) => nodeContext(spec, node, nodeFiles(node, spec.overlay)),
+      makeRoom: async () => (await maker.collect(stopping.signal, 0, 0)).bytes,
+    };
+    const maker = new Maker({ head: made, collecting: { db, stock, builder, hosts, distributor, log }, catalogue, cache: config.cache, releases: config.releases, listsMaxAge: config.apt.maxAgeSeconds });
+    releases.push(() => maker.close());
     const tasks = new Tasks(made, log);
     releases.push(() => tasks.close());
     await tasks.start();
@@ -112,7 +122,8 @@ async function start(config: HeadConfig, log: Log): Promise<() => Promise<void>>
       log,
     });
     releases.push(() => server.close());
-    releases.push(makeBases(config, stock, log, stopping.signal));
+    releases.push(makeBases(config, made, stopping.signal));
+    maker.start();
     return closeAll;
   } catch (error) {
     await closeAll();
@@ -133,10 +144,10 @@ async function privateDatabase(config: HeadConfig, log: Log, releases: (() => Pr
 }
 
 /** A site that was just installed makes its base images now, not when the first user waits. @returns what waits for the end of that */
-function makeBases(config: HeadConfig, stock: ImageStock, log: Log, signal: AbortSignal): () => Promise<void> {
+function makeBases(config: HeadConfig, { stock, log, activity }: HeadParts, signal: AbortSignal): () => Promise<void> {
   const made = config.releases.map(async (os) => {
     try {
-      const { stages } = await stock.base(os, signal);
+      const { stages } = await activity.during(() => stock.base(os, signal));
       if (stages.length > 0) log.info({ os, seconds: stages[0]?.seconds }, 'base image made');
       await stock.checkNames(os, ['base-files']); // reads the package names
     } catch (error) {

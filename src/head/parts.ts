@@ -20,6 +20,21 @@ export interface PlacedNode {
   readonly address: string;
 }
 
+/** Under which conditions a stage ran; absent: nothing before it, alone, on the head, for this request. */
+export interface Conditions {
+  /** Packages above the base before an installation. */
+  readonly installed?: number;
+  /** Builds and launches on the head at once, this one too; of an installation in nodes: nodes for each processor. */
+  readonly concurrency?: number;
+  /** Of one processor of the head, 1 = the reference. */
+  readonly speed?: number;
+  /** It was built for another request, whose row is learned from. */
+  readonly shared?: boolean;
+  readonly place?: 'head' | 'nodes';
+  /** One node's own; the whole part's row has none. */
+  readonly node?: string;
+}
+
 interface RequestRow {
   cluster: string;
   state: ClusterState;
@@ -43,8 +58,8 @@ export class Parts {
   /** Stores a new part with its nodes' hosts and addresses; false if it was there already. */
   async insert(spec: PartSpec, place: (tx: Database) => Promise<readonly PlacedNode[]>): Promise<boolean> {
     await this.secrets.write(spec.cluster, spec);
-    const { memory, disk, vcpus, os, packages, bundles, minCount } = spec;
-    const asked = JSON.stringify({ memory, disk, vcpus, os, packages, bundles, minCount, nodes: spec.nodes.length });
+    const { memory, disk, vcpus, os, packages, bundles, exact = false, minCount } = spec;
+    const asked = JSON.stringify({ memory, disk, vcpus, os, packages, bundles, exact, minCount, nodes: spec.nodes.length });
     try {
       return await this.db.transaction(async (tx) => {
         await tx.rows('lockHosts');
@@ -72,7 +87,7 @@ export class Parts {
     const row = await this.db.row<RequestRow>('request', cluster);
     if (row === undefined) throw new GridError('not-found', `site ${this.site} has no part of cluster ${cluster}`);
     const [nodes, measured] = await Promise.all([this.nodes(cluster), this.db.rows<MeasuredStage>('timingsOf', cluster)]);
-    const plan = row.plan ?? { site: this.site, nodes: row.asked.nodes, stages: [], predicted: 0, reason: 'not planned yet' };
+    const plan = { site: this.site, nodes: row.asked.nodes, stages: [], predicted: 0, reason: 'not planned yet', alternatives: [], ...row.plan };
     return { cluster, state: row.state, ...(row.reason === null ? {} : { reason: row.reason }), plan, measured, nodes: nodes.map(viewNode) };
   }
 
@@ -112,6 +127,11 @@ export class Parts {
     await this.db.rows('setPlan', cluster, JSON.stringify(plan), image);
   }
 
+  /** What the nodes stand on: these layers stay while the part lives. Those of an earlier try stay, too. */
+  async standsOn(cluster: string, layers: readonly string[]): Promise<void> {
+    await this.db.rows('addRequestLayers', cluster, layers);
+  }
+
   async setExpires(cluster: string, expires: Date): Promise<void> {
     await this.db.rows('setExpires', cluster, expires);
   }
@@ -127,17 +147,27 @@ export class Parts {
   }
 
   /** Measured seconds, beside what the plan had predicted for that stage. */
-  async measured(cluster: string, stage: MeasuredStage, started: Date): Promise<void> {
+  async measured(cluster: string, stage: MeasuredStage, started: Date, conditions: Conditions = {}): Promise<void> {
+    const { node = '', installed = 0, concurrency = 1, speed = null, shared = false, place = 'head' } = conditions;
     const plan = (await this.db.row<RequestRow>('request', cluster))?.plan;
     const predicted = plan?.stages.find((planned) => planned.stage === stage.stage)?.predicted ?? null;
-    await this.db.soon.rows('insertTiming', cluster, '', stage.stage, stage.bytes, stage.items, started, stage.seconds, predicted);
-    await this.event(cluster, 'stage-done', `${stage.stage} ${stage.seconds.toFixed(2)} s`);
+    await this.db.soon.rows('insertTiming', cluster, node, stage.stage, stage.bytes, stage.items, started, stage.seconds, predicted, installed, concurrency, speed, shared, place);
+    if (node === '') await this.event(cluster, 'stage-done', `${stage.stage} ${stage.seconds.toFixed(2)} s`);
   }
 
   async packageTimings(cluster: string, timings: readonly PackageTiming[]): Promise<void> {
     if (timings.length === 0) return;
     const column = <K extends keyof PackageTiming>(key: K): PackageTiming[K][] => timings.map((timing) => timing[key]);
     await this.db.soon.rows('insertPackageTimings', cluster, column('package'), column('version'), column('phase'), column('seconds'), column('bytes'), column('files'));
+  }
+
+  /** What the cache made in idle time: it teaches the clock like any build. */
+  async madeInIdle(stages: readonly MeasuredStage[], timings: readonly PackageTiming[], conditions: Conditions): Promise<void> {
+    const name = `idle-${Date.now().toString(36)}-${Math.trunc(Math.random() * 1e6)}`;
+    await this.packageTimings(name, timings);
+    for (const { stage, bytes, items, seconds } of stages) {
+      await this.db.soon.rows('insertTiming', name, '', stage, bytes, items, new Date(Date.now() - seconds * 1000), seconds, null, conditions.installed ?? 0, conditions.concurrency ?? 1, conditions.speed ?? null, false, 'head');
+    }
   }
 
   event(cluster: string, kind: EventView['kind'], text: string, node = ''): Promise<void> {

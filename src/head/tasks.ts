@@ -46,7 +46,11 @@ export class Tasks {
   up(cluster: string): void {
     if (this.closed || this.rising.has(cluster)) return;
     const stop = new AbortController();
-    const done = this.rise(cluster, stop.signal).finally(() => this.rising.delete(cluster));
+    const end = this.head.activity.begin();
+    const done = this.rise(cluster, stop.signal).finally(() => {
+      end();
+      this.rising.delete(cluster);
+    });
     this.rising.set(cluster, { stop, done });
   }
 
@@ -86,6 +90,10 @@ export class Tasks {
   }
 
   private async fall(cluster: string): Promise<void> {
+    return this.head.activity.during(() => this.fallDown(cluster));
+  }
+
+  private async fallDown(cluster: string): Promise<void> {
     const rising = this.rising.get(cluster);
     rising?.stop.abort();
     await rising?.done;
@@ -95,6 +103,7 @@ export class Tasks {
   /** Takes the part down, again and again until it is; false if the head stops before that. */
   private async undo(cluster: string, spec: PartSpec | undefined): Promise<boolean> {
     const job = this.job(spec ?? ({ cluster } as PartSpec), new AbortController().signal);
+    job.hold.release(); // nothing is made any more
     while (!this.closed) {
       try {
         await takeDown(job);
@@ -109,7 +118,7 @@ export class Tasks {
   }
 
   private job(spec: PartSpec, signal: AbortSignal): Job {
-    return { head: this.head, spec, signal, found: {} };
+    return { head: this.head, spec, signal, hold: this.head.stock.hold(), without: new Set(), tried: new Set(), found: {} };
   }
 
   private async watch(): Promise<void> {

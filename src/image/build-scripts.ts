@@ -40,18 +40,29 @@ export const packScript = `
 mksquashfs "$1" "$2" -comp zstd -Xcompression-level 1 -processors 2 -noappend -no-progress -quiet -wildcards -e 'dev/*' 'proc/*' 'sys/*' 'run/*'
 `;
 
+/** The same for a layer of .debs: they are compressed already, and nodes read them once. */
+export const debsScript = `
+mksquashfs "$1" "$2" -noI -noD -noF -noX -no-xattrs -all-root -noappend -no-progress -quiet
+`;
+
 /**
- * Arguments: staging directory, base layer file, then package names to be marked as installed by hand.
+ * Arguments: staging directory, number of layers below, their files (the base first), then package names to be marked as installed by hand.
  * The .debs are in <staging>/debs. apt's status goes to file descriptor 3.
  */
 export const deltaScript = `
-stage=$1 base=$2
+stage=$1 below=$2
 shift 2
 mount --make-rprivate /
 cd "$stage"
-mkdir lower upper work root
-mount -t squashfs -o loop,ro "$base" lower
-mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work,redirect_dir=off,metacopy=off,index=off,xino=off root
+mkdir upper work root
+lower=
+for n in $(seq "$below"); do
+  mkdir lower$n
+  mount -t squashfs -o loop,ro "$1" lower$n
+  lower=lower$n\${lower:+:$lower}
+  shift
+done
+mount -t overlay overlay -o lowerdir=$lower,upperdir=upper,workdir=work,redirect_dir=off,metacopy=off,index=off,xino=off root
 mount -t proc -o nosuid,nodev,noexec proc root/proc
 mount -t sysfs -o ro,nosuid,nodev,noexec sysfs root/sys
 mount -t tmpfs -o mode=755,size=1m tmpfs root/dev

@@ -4,27 +4,23 @@
  * daemon is started; a failed or interrupted build leaves nothing.
  */
 import { createHash } from 'node:crypto';
-import { link, copyFile, mkdir, readFile, readdir, stat, writeFile, chmod } from 'node:fs/promises';
+import { link, copyFile, mkdir, readFile, readdir, rename, stat, writeFile, chmod } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { GridError } from '../domain/error.js';
-import type { PackageTiming, Resolution, ResolvedPackage } from '../domain/image.js';
-import { initFiles } from '../node/init.js';
+import type { Layer, PackageTiming, Resolution, ResolvedPackage } from '../domain/image.js';
+import { debsPath, initFiles } from '../node/init.js';
 import { lastLines } from '../proc/output.js';
 import { runCommand } from '../proc/command.js';
-import type { BaseImage, BuildProgress, BuiltDelta, ImageBuilder, MeasuredStage } from '../ports.js';
+import type { BaseImage, BuildOptions, BuiltDelta, ImageBuilder, MeasuredStage } from '../ports.js';
 import type { Log } from '../log.js';
 import { failedPackage, isDiskFull, parseUris, StatusClock } from './apt-output.js';
 import type { AptCatalogue } from './apt.js';
 import type { AptRoot } from './apt-root.js';
-import { basePackages, baseScript, deltaScript, packScript } from './build-scripts.js';
+import { basePackages, baseScript, debsScript, deltaScript, packScript } from './build-scripts.js';
+import { trimArchives } from './archives.js';
 import { removeTree, runInJail } from './jail.js';
 import { LayerStore } from './layer-store.js';
-
-interface BuildOptions {
-  readonly signal: AbortSignal;
-  readonly progress: BuildProgress;
-}
 
 export class DebianBuilder implements ImageBuilder {
   readonly recipe = createHash('sha256').update(JSON.stringify([baseScript, basePackages, initFiles])).digest('hex');
@@ -43,8 +39,24 @@ export class DebianBuilder implements ImageBuilder {
     return this.store.has(digest);
   }
 
-  remove(digest: string): Promise<void> {
+  verify(digest: string, signal: AbortSignal): Promise<boolean> {
+    return this.store.verify(digest, signal);
+  }
+
+  contents(digest: string): Promise<readonly string[]> {
+    return this.store.contents(digest);
+  }
+
+  digests(): Promise<readonly string[]> {
+    return this.store.digests();
+  }
+
+  remove(digest: string): Promise<number> {
     return this.store.remove(digest);
+  }
+
+  trimArchives(bytes: number): Promise<number> {
+    return trimArchives(this.catalogue.releases().map((os) => this.catalogue.root(os).archives), bytes);
   }
 
   /** At the start of a head: clears what a killed build of before has left. Its mounts and processes died with it. */
@@ -66,7 +78,7 @@ export class DebianBuilder implements ImageBuilder {
       await writeFile(join(stage, 'apt.conf'), `${root.fetchSettings}APT::Install-Recommends "false";\nAcquire::Languages "none";\n`);
       options.progress('base', `debootstrap ${os}`);
       const failure = await runInJail({
-        script: baseScript, args: [tree, os, basePackages.join(','), join(stage, 'apt.conf'), ...sources], network: true, signal: options.signal,
+        script: baseScript, args: [tree, os, basePackages.join(','), join(stage, 'apt.conf'), ...sources], network: true, signal: options.signal, idle: options.idle === true,
         onLine: (line) => {
           output.push(line);
           if (line.startsWith('I: ')) options.progress('base', line.slice(3));
@@ -88,22 +100,40 @@ export class DebianBuilder implements ImageBuilder {
       const clock = new Stages();
       const bytes = resolution.packages.reduce((sum, entry) => sum + entry.debBytes, 0);
       options.progress('download', `${resolution.packages.length} packages, ${(bytes / 1e6).toFixed(1)} MB`);
-      await this.download(resolution, base, stage, options.signal);
+      const below = [base, ...(options.above ?? [])];
+      await this.download(resolution, below, stage, options.signal);
       clock.end('download', bytes, resolution.packages.length);
-      const spent = await this.install(resolution, base, stage, output, options);
+      const spent = await this.install(resolution, below, stage, output, options);
       clock.end('install', bytes, resolution.packages.length);
       const upper = join(stage, 'upper');
-      const facts = { kind: 'delta', os: resolution.os, key: resolution.key, packages: resolution.packages.map((entry) => `${entry.name}=${entry.version}`) } as const;
+      const facts = { kind: options.kind ?? 'delta', os: resolution.os, key: resolution.key, packages: resolution.packages.map((entry) => `${entry.name}=${entry.version}`) } as const;
       const timings = await packageTimings(upper, resolution, spent);
-      const layer = await this.pack(stage, upper, options, clock, facts);
+      const layer = await this.pack(stage, upper, options, clock, facts, join(upper, 'var/lib/dpkg/status'));
       return { layer, stages: clock.stages, packages: timings };
+    });
+  }
+
+  async debs(resolution: Resolution, base: BaseImage, options: BuildOptions): Promise<{ layer: Layer; stages: readonly MeasuredStage[] }> {
+    return this.staged('debs', `packing ${resolution.packages.length} packages`, async (stage) => {
+      const clock = new Stages();
+      const bytes = resolution.packages.reduce((sum, entry) => sum + entry.debBytes, 0);
+      options.progress('download', `${resolution.packages.length} packages, ${(bytes / 1e6).toFixed(1)} MB`);
+      await this.download(resolution, [base, ...(options.above ?? [])], stage, options.signal);
+      clock.end('download', bytes, resolution.packages.length);
+      const tree = join(stage, 'root');
+      await mkdir(join(tree, dirname(debsPath)), { recursive: true });
+      await rename(join(stage, 'debs'), join(tree, debsPath));
+      await writeFile(join(tree, debsPath, 'by-hand'), resolution.asked.map((name) => `${name.replace(/=.*$/, '')}\n`).join(''));
+      const facts = { kind: 'debs', os: resolution.os, key: resolution.key, packages: resolution.packages.map((entry) => `${entry.name}=${entry.version}`) } as const;
+      const layer = await this.pack(stage, tree, options, clock, facts);
+      return { layer, stages: clock.stages };
     });
   }
 
   // -------------------------------------------------------------- steps
 
   /** Brings the exact .debs to <stage>/debs: from the shared archives, where apt fetches what they lack, or straight from a `file:` source. */
-  private async download(resolution: Resolution, base: BaseImage, stage: string, signal: AbortSignal): Promise<void> {
+  private async download(resolution: Resolution, below: readonly Layer[], stage: string, signal: AbortSignal): Promise<void> {
     const root = this.catalogue.root(resolution.os);
     const debs = join(stage, 'debs');
     await mkdir(debs);
@@ -112,11 +142,11 @@ export class DebianBuilder implements ImageBuilder {
       const whole = await Promise.all(resolution.packages.map(async (wanted) => (await stat(inArchives(wanted)).catch(() => undefined))?.size === wanted.debBytes));
       return resolution.packages.filter((_, i) => !whole[i]);
     };
-    if ((await lacking()).length > 0) await this.fetch(root, resolution, base, ['--download-only'], signal);
+    if ((await lacking()).length > 0) await this.fetch(root, resolution, below, ['--download-only'], signal);
     const elsewhere = new Set((await lacking()).map(archiveName));
     for (const wanted of resolution.packages) if (!elsewhere.has(archiveName(wanted))) await place(inArchives(wanted), join(debs, archiveName(wanted)));
     if (elsewhere.size === 0) return;
-    const listed = await this.fetch(root, resolution, base, ['--print-uris', '-o', `Dir::Cache::archives=${join(root.dir, 'nothing')}`], signal);
+    const listed = await this.fetch(root, resolution, below, ['--print-uris', '-o', `Dir::Cache::archives=${join(root.dir, 'nothing')}`], signal);
     for (const item of parseUris(listed).filter(({ file }) => elsewhere.has(file))) {
       if (!item.uri.startsWith('file:')) throw new GridError('unavailable', `package ${item.package.name} was fetched from ${item.uri} but is not whole`, { hint: 'try again' });
       await place(fileURLToPath(item.uri.replace(/^file:\/*/, 'file:///')), join(debs, item.file));
@@ -124,22 +154,22 @@ export class DebianBuilder implements ImageBuilder {
   }
 
   /** apt-get install of the exact versions, with options that make it fetch or print only. Our own lock serves: apt's would lie beside the status file. */
-  private async fetch(root: AptRoot, resolution: Resolution, base: BaseImage, options: readonly string[], signal: AbortSignal): Promise<string> {
+  private async fetch(root: AptRoot, resolution: Resolution, below: readonly Layer[], options: readonly string[], signal: AbortSignal): Promise<string> {
     const exact = resolution.packages.map(({ name, version, architecture }) => `${name}${architecture === 'all' ? '' : `:${architecture}`}=${version}`);
     const argv = ['apt-get', '-q', '-y', '--no-install-recommends', '--no-remove', '--allow-downgrades', '-o', 'Debug::NoLocking=1', ...options, 'install', '--', ...exact];
-    const result = await root.run(argv, { status: this.store.statusPath(base.digest), signal, locked: true, seconds: 1800 });
+    const result = await root.run(argv, { status: this.store.statusPath(below.at(-1)?.digest ?? ''), signal, locked: true, seconds: 1800 });
     if (result.code === 0) return result.stdout;
     if (isDiskFull(result.stderr)) throw await this.store.diskFull('fetching packages');
     throw new GridError('unavailable', `packages could not be fetched: ${result.reason}`, { hint: 'check the apt sources of this site and its way to them; if the lists were refreshed in between, try again' });
   }
 
-  private async install(resolution: Resolution, base: BaseImage, stage: string, output: OutputTail, options: BuildOptions): Promise<ReturnType<StatusClock['end']>> {
+  private async install(resolution: Resolution, below: readonly Layer[], stage: string, output: OutputTail, options: BuildOptions): Promise<ReturnType<StatusClock['end']>> {
     const clock = new StatusClock();
     const now = (): number => performance.now() / 1000;
     const byHand = resolution.asked.map((name) => name.replace(/=.*$/, ''));
     options.progress('install', `installing ${resolution.packages.length} packages`);
     const failure = await runInJail({
-      script: deltaScript, args: [stage, this.store.path(base.digest), ...byHand], network: false, signal: options.signal,
+      script: deltaScript, args: [stage, String(below.length), ...below.map((layer) => this.store.path(layer.digest)), ...byHand], network: false, signal: options.signal, idle: options.idle === true,
       env: { DEBIAN_FRONTEND: 'noninteractive', DEBCONF_NONINTERACTIVE_SEEN: 'true' },
       onLine: (line) => output.push(line),
       onStatusLine: (line) => {
@@ -155,7 +185,7 @@ export class DebianBuilder implements ImageBuilder {
     options.progress('pack', 'packing the layer');
     const file = join(stage, 'layer.sqfs');
     const output = new OutputTail();
-    const failure = await runInJail({ script: packScript, args: [tree, file], network: false, signal: options.signal, onLine: (line) => output.push(line) });
+    const failure = await runInJail({ script: facts.kind === 'debs' ? debsScript : packScript, args: [tree, file], network: false, signal: options.signal, idle: options.idle === true, onLine: (line) => output.push(line) });
     if (failure !== '') throw await this.buildFailure('the layer file', failure, output);
     const layer = await this.store.adopt(file, facts, status);
     clock.end('pack', layer.bytes, facts.packages.length);

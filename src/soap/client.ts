@@ -80,6 +80,8 @@ export interface AskedElements {
   readonly placement?: string;
   readonly onFailure?: string;
   readonly sshKey?: readonly string[];
+  /** "yes" or "no" */
+  readonly exact?: string;
 }
 
 function onTheWire(asked: AskedCluster): { rsl: string } | { request: RequestElements } {

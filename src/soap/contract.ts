@@ -9,10 +9,10 @@ import { clusterStates } from '../domain/lifecycle.js';
 import type { PartSpec } from '../domain/node.js';
 import { stages } from '../domain/plan.js';
 import type { SitePlan } from '../domain/plan.js';
-import type { ClusterRequest, RequestFile } from '../domain/request.js';
+import type { RequestFile } from '../domain/request.js';
 import { siteStates } from '../domain/views.js';
 import type { AccessView, ClusterView, EventView, PlanView, SiteSnapshot, SiteView } from '../domain/views.js';
-import type { MeasuredStage, PartView } from '../ports.js';
+import type { MeasuredStage, PartRequest, PartView } from '../ports.js';
 import { element, flag, list, maybe, real, text, whole, word } from './shape.js';
 import type { Shape, Value } from './shape.js';
 
@@ -42,7 +42,8 @@ const eventView = element({
 });
 const accessView = element({ profile: text, hostfile: text, knownHosts: text, loginUser: text, nodes: list(nodeView) });
 const plannedStage = element({ stage, predicted: maybe(real), bytes: whole, items: whole });
-const sitePlan = element({ site: text, nodes: whole, stages: list(plannedStage), predicted: real, reason: text });
+const planAlternative = element({ name: text, predicted: real, chosen: flag });
+const sitePlan = element({ site: text, nodes: whole, stages: list(plannedStage), predicted: real, reason: text, alternatives: list(planAlternative) });
 const planView = element({ predictedSeconds: real, sites: list(sitePlan) });
 const siteView = element({ name: text, url: text, subject: text, state: word(siteStates), alive: flag, freeNodes: whole, freeMemory: whole });
 
@@ -52,14 +53,14 @@ const measuredStage = element({ stage, seconds: real, bytes: whole, items: whole
 const partNodeView = element({ name: text, host: text, state: word(['planned', 'running', 'failed', 'gone']), reason: maybe(text) });
 const partView = element({ cluster: text, state: clusterState, reason: maybe(text), plan: sitePlan, measured: list(measuredStage), nodes: list(partNodeView) });
 
-const partRequest = element({ memory: whole, disk: whole, vcpus: whole, os: text, packages: list(text), bundles: list(text) });
+const partRequest = element({ memory: whole, disk: whole, vcpus: whole, os: text, packages: list(text), bundles: list(text), exact: maybe(flag) });
 const nodeSpec = element({ name: text, overlayAddress: text, certificate: text, key: text, hostKey: text, hostKeyPublic: text });
 const overlaySpec = element({ hubHost: text, hubPort: whole, ca: text, hubName: text, netmask: text });
 const fileSource = element({ kind: word(['inline', 'upload']), base64: maybe(text), id: maybe(text) });
 const requestFile = element({ path: text, mode: whole, source: fileSource });
 const partSpec = element({
   cluster: text, owner: text, memory: whole, disk: whole, vcpus: whole, os: text, packages: list(text), bundles: list(text),
-  expires: whole, minCount: whole, nodes: list(nodeSpec), overlay: overlaySpec, hosts: text, hostfile: text, knownHosts: text,
+  exact: maybe(flag), expires: whole, minCount: whole, nodes: list(nodeSpec), overlay: overlaySpec, hosts: text, hostfile: text, knownHosts: text,
   authorizedKeys: list(text), clusterKey: text, clusterKeyPublic: text, files: list(requestFile),
 });
 
@@ -91,6 +92,7 @@ const clusterRequest = element({
   count: maybe(text), minCount: maybe(text), memory: maybe(text), disk: maybe(text), vcpus: maybe(text), os: maybe(text),
   package: list(text), bundle: list(text), file: list(element({ path: text, mode: maybe(text), content: maybe(text), upload: maybe(text) })),
   lifetime: maybe(text), site: list(text), placement: maybe(text), onFailure: maybe(text), sshKey: list(text),
+  exact: maybe(text),
 });
 export type RequestElements = Value<typeof clusterRequest>;
 export type WirePartSpec = Value<typeof partSpec>;
@@ -194,7 +196,7 @@ agrees<
     Same<Value<typeof siteSnapshot>, SiteSnapshot>,
     Same<Value<typeof partView>, PartView>,
     Same<Value<typeof measuredStage>, MeasuredStage>,
-    Same<Value<typeof partRequest>, Pick<ClusterRequest, 'memory' | 'disk' | 'vcpus' | 'os' | 'packages' | 'bundles'>>,
+    Same<Value<typeof partRequest>, PartRequest>,
     Same<Omit<WirePartSpec, 'files'>, Omit<PartSpec, 'files'>>,
     Same<Value<typeof imageView>, ImageView>,
     Same<Value<typeof imageDetail>, ImageDetail>,

@@ -1,7 +1,7 @@
 /** Policies of making and keeping images: those that people use, and ours. Each gets the same site and the same budget. */
 import { popularPackages } from '../../src/domain/cache/popularity.js';
 import { mostSaved, type Demand } from '../../src/domain/cache/saved-time.js';
-import { growImages } from '../../src/domain/cache/dense-image.js';
+import { propose, savedBy, trustInRepeats, type Judging, type Proposal } from '../../src/domain/cache/proposals.js';
 import { bytesOf, type CacheImage, type Policy, type Site } from './site.js';
 import { layerPerDeb } from './world.js';
 import type { Closure, ClosureBook } from './trace.js';
@@ -68,7 +68,7 @@ export function greedy(book: ClosureBook, window = 800): Policy {
     name: 'greedy',
     idle(site, at) {
       if (at % makeEvery !== 0 && !early.includes(at)) return undefined;
-      const plan = { requests: site.past.slice(-window), saves: (closure: Closure, image: CacheImage) => site.saves(closure, image), trust: (count: number) => (count - 1) / count };
+      const plan = { requests: site.past.slice(-window), saves: (closure: Closure, image: CacheImage) => site.saves(closure, image), trust: trustInRepeats };
       return bestImages(site, book, plan);
     },
   };
@@ -87,52 +87,37 @@ export function clairvoyant(book: ClosureBook, window = 800): Policy {
 }
 
 const early = [10, 25, 50, 100];
-const mostClosures = 40;
-const coreSizes = [0.25, 0.5, 0.75, 1];
-const percents = [50, 20, 5];
 
 interface Planning {
   readonly requests: readonly Closure[];
   saves(closure: Closure, image: CacheImage): number;
-  /** Share of a closure's saving to believe in, for an image made for that closure alone, by how often it was asked. */
   trust(count: number): number;
 }
 
-/** An image worth thinking of; `core`: the image that it adds a layer to; `of`: the closure it was made for. */
-interface Thought {
-  readonly image: CacheImage;
-  readonly core?: CacheImage;
-  readonly of?: Closure;
-}
-
+/** The head's own proposals and judgement (domain/cache/proposals.ts), on simulated images. */
 function bestImages(site: Site, book: ClosureBook, plan: Planning): readonly CacheImage[] {
   const counts = new Map<Closure, number>();
   for (const closure of plan.requests) counts.set(closure, (counts.get(closure) ?? 0) + 1);
   const asked = [...counts].sort((a, b) => b[1] - a[1]);
-  const offers = offersFor(site, book, asked).filter(({ image }) => bytesOf([image]) <= site.budget);
-  const demands = asked.map(([closure, weight]): Demand => ({ weight, saves: new Map(offers.map((offer, i) => [i, savedBy(plan, offer, closure, weight)])) }));
-  return mostSaved(offers.map(({ image }) => image), demands, site.budget).held.flatMap((i) => offers[i]?.image ?? []);
-}
-
-/** A layer over a core counts only for closures that it makes whole: nearly all of its saving, and quick to tell. */
-function savedBy(plan: Planning, { image, core, of }: Thought, closure: Closure, weight: number): number {
-  if (core !== undefined && !closure.packages.every((index) => image.has[index] === 1)) return plan.saves(closure, core);
-  return plan.saves(closure, image) * (of === closure ? plan.trust(weight) : 1);
-}
-
-/** Cores of several sizes, grown by saved time, and the paper's at several M; closures asked often, alone and as a layer over each core. */
-function offersFor(site: Site, book: ClosureBook, asked: readonly (readonly [Closure, number])[]): readonly Thought[] {
   const sizes = new Map<number, { seconds: number; bytes: number }>();
   const worthOf = (index: number): { seconds: number; bytes: number } => {
     const worth = sizes.get(index) ?? { seconds: site.secondsOf(index), bytes: (site.world.data.packages[index]?.[1] ?? 0) * layerPerDeb };
     sizes.set(index, worth);
     return worth;
   };
-  const grown = growImages(asked.map(([{ packages }, weight]) => ({ packages, weight })), worthOf, site.budget);
-  const cores = [...new Set(coreSizes.flatMap((share) => grown.findLast(({ bytes }) => bytes <= share * site.budget) ?? []).map(({ packages }) => site.image(book.of(packages))))];
-  const often = asked.slice(0, mostClosures).map(([closure]) => closure);
-  const layered = cores.flatMap((core) => often.filter(({ packages }) => packages.some((index) => core.has[index] === 0)).map((of) => ({ image: site.image(of, core), core, of })));
-  const packages = asked.flatMap(([closure, weight]) => Array.from({ length: weight }, () => closure.packages));
-  const popular = percents.map((percent) => popularPackages(packages, { requests: packages.length, percent })).filter((names) => names.length > 0);
-  return [...[...cores, ...popular.map((names) => site.image(book.of(names)))].map((image) => ({ image })), ...often.map((of) => ({ image: site.image(of), of })), ...layered];
+  const imageOf = ({ packages, core, of }: Proposal<number>): CacheImage => site.image(of === undefined ? book.of(packages) : (asked[of]?.[0] ?? book.of(packages)), core && imageOf(core));
+  const images = new Map<Proposal<number>, CacheImage>();
+  const known = (proposal: Proposal<number>): CacheImage => {
+    const image = images.get(proposal) ?? imageOf(proposal);
+    images.set(proposal, image);
+    return image;
+  };
+  const by: Judging<number> = {
+    saves: (closure, proposal) => plan.saves(asked[closure]?.[0] ?? book.of([]), known(proposal)),
+    makesWhole: (closure, proposal) => asked[closure]?.[0].packages.every((index) => known(proposal).has[index] === 1) === true,
+    trust: (count) => plan.trust(count),
+  };
+  const offers = propose(asked.map(([{ packages }, weight]) => ({ packages, weight })), worthOf, site.budget).filter((proposal) => bytesOf([known(proposal)]) <= site.budget);
+  const demands = asked.map(([, weight], at): Demand => ({ weight, saves: new Map(offers.map((offer, i) => [i, savedBy(by, offer, at, weight)])) }));
+  return mostSaved(offers.map(known), demands, site.budget).held.flatMap((i) => (offers[i] === undefined ? [] : [known(offers[i])]));
 }

@@ -75,25 +75,3 @@ function greedy(of: { offers: readonly Offer[]; demands: readonly Demand[]; serv
     for (const [d, seconds] of of.served[best.offer] ?? []) now[d] = Math.max(now[d] ?? 0, seconds);
   }
 }
-
-/** What an image was worth of late, for eviction. */
-export interface Held {
-  readonly id: string;
-  readonly bytes: number;
-  /** Predicted seconds it would save over recent requests, the other images being there. */
-  readonly saves: number;
-  /** Some node or build uses it now. */
-  readonly inUse: boolean;
-}
-
-/** Images to drop, least saved seconds per byte first, until the rest fits the budget; images in use stay. */
-export function evict(held: readonly Held[], budget: number): readonly string[] {
-  let over = held.reduce((sum, image) => sum + image.bytes, 0) - budget;
-  const dropped: string[] = [];
-  for (const image of [...held].filter(({ inUse }) => !inUse).sort((a, b) => a.saves / Math.max(1, a.bytes) - b.saves / Math.max(1, b.bytes))) {
-    if (over <= 0) break;
-    dropped.push(image.id);
-    over -= image.bytes;
-  }
-  return dropped;
-}
