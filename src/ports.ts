@@ -129,6 +129,15 @@ export interface ImageBuilder {
   remove(digest: string): Promise<void>;
 }
 
+/** Prepares the kernels of nodes that are machines of their own, each as a layer (domain/image.ts). */
+export interface KernelBuilder {
+  /** Digest of all that decides the kernel layer of a release: package versions, our first program. Milliseconds, once the lists were read. */
+  recipe(os: string): Promise<string>;
+  /** Minutes at most. A failed or interrupted build leaves nothing. */
+  build(os: string, options: { signal: AbortSignal }): Promise<Layer>;
+  has(digest: string): Promise<boolean>;
+}
+
 // ---------------------------------------------------------------- services (the four WSDLs)
 
 /** wsdl/cluster.wsdl. Another owner's cluster id answers exactly as one that does not exist. */
