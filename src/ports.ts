@@ -49,11 +49,17 @@ export interface HostCheck {
   readonly memory: number; // MiB
   readonly disk: number; // MiB free where node disks live
   readonly vcpus: number;
+  /** One line for people: versions. */
+  readonly about?: string;
 }
 
 /** Runs nodes on one host. Every call may be repeated after a crash and then does only what is left to do. */
 export interface HypervisorDriver {
   readonly kind: string;
+  /** Its nodes are machines of their own: NodeDefinition.kernel must be there. */
+  readonly bootsKernel?: boolean;
+  /** How many starts at a time are quickest on one host; default 4. */
+  readonly startsAtOnce?: number;
   check(): Promise<HostCheck>;
   /** Every node of ours on this host, whichever cluster, also half-made ones (state `defined`). */
   list(): Promise<readonly NodeStatus[]>;
