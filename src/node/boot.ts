@@ -88,8 +88,8 @@ ln -sf /proc/self/fd/2 dev/stderr
 version=$(uname -r)
 if [ ! -e "lib/modules/$version" ]; then mkdir -p lib/modules && ln -s "/usr/lib/modules/$version" "lib/modules/$version"; fi
 if [ -f /private/context.tar ]; then
-  # Inside the root: links of packages lead where they lead in the node.
-  chroot . tar --extract --file=- --numeric-owner --preserve-permissions < /private/context.tar || fail "the node's own files cannot be written: is its disk full?"
+  # Inside the root: links of packages lead where they lead in the node. By its path: busybox would take its own tar.
+  chroot . /bin/tar --extract --file=- --numeric-owner --preserve-permissions < /private/context.tar || fail "the node's own files cannot be written: is its disk full?"
   rm /private/context.tar
 fi
 echo ${poweroffPath} > /proc/sys/kernel/poweroff_cmd
