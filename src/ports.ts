@@ -32,7 +32,10 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Reaches one compute host. `run` never throws for a non-zero exit; it throws `unavailable` if the host cannot be reached. */
+/**
+ * Reaches one compute host. `run` never throws for a non-zero exit; it throws `unavailable` if the host cannot be reached, and
+ * AnswerUnknown (domain/error.ts) if the connection was lost while the command ran.
+ */
 export interface NodeTransport {
   readonly host: string;
   /** argv only; a transport that needs a shell (ssh) quotes each word itself. LC_ALL=C, PATH fixed. */

@@ -11,13 +11,21 @@ import type { EventView } from '../domain/views.js';
 import type { MeasuredStage, PartNodeView, PartView } from '../ports.js';
 import type { Database } from '../store/database.js';
 import type { SecretFiles } from '../store/secrets.js';
-import type { PackageTiming } from '../domain/image.js';
+import type { Layer, PackageTiming } from '../domain/image.js';
 
 export interface PlacedNode {
   readonly name: string;
   readonly host: string;
   /** Private address at the site. */
   readonly address: string;
+}
+
+/** A node as its row tells it. */
+export interface PartNode extends PlacedNode {
+  readonly state: PartNodeView['state'];
+  readonly reason: string | null;
+  /** How often it was made again. */
+  readonly replaced: number;
 }
 
 interface RequestRow {
@@ -76,7 +84,7 @@ export class Parts {
     return { cluster, state: row.state, ...(row.reason === null ? {} : { reason: row.reason }), plan, measured, nodes: nodes.map(viewNode) };
   }
 
-  async nodes(cluster: string): Promise<readonly (PlacedNode & { state: PartNodeView['state']; reason: string | null })[]> {
+  async nodes(cluster: string): Promise<readonly PartNode[]> {
     return this.db.rows('nodesOf', cluster);
   }
 
@@ -119,6 +127,20 @@ export class Parts {
   async setNode(cluster: string, node: string, state: PartNodeView['state'], reason?: string): Promise<void> {
     await this.db.soon.rows('setNodeState', cluster, node, state, reason ?? null);
     await this.event(cluster, state === 'failed' ? 'error' : 'node', reason === undefined ? state : `${state}: ${reason}`, node);
+  }
+
+  /** Notes that a node is made again. @returns for the how manieth time */
+  async replacing(cluster: string, node: string): Promise<number> {
+    return (await this.db.row<{ replaced: number }>('replaceNode', cluster, node))?.replaced ?? 0;
+  }
+
+  /** What the part's nodes are made of, lowest first; undefined before they are. */
+  async imageOf(cluster: string): Promise<readonly Layer[] | undefined> {
+    return (await this.db.row<{ image: readonly Layer[] | null }>('nodeImage', cluster))?.image ?? undefined;
+  }
+
+  async setImage(cluster: string, layers: readonly Layer[]): Promise<void> {
+    await this.db.rows('setNodeImage', cluster, JSON.stringify(layers));
   }
 
   async gone(cluster: string): Promise<void> {
@@ -173,6 +195,6 @@ export class Parts {
   }
 }
 
-function viewNode(node: PlacedNode & { state: PartNodeView['state']; reason: string | null }): PartNodeView {
+function viewNode(node: PartNode): PartNodeView {
   return { name: node.name, host: node.host, state: node.state, ...(node.reason === null ? {} : { reason: node.reason }) };
 }

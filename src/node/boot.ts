@@ -11,7 +11,7 @@
 import { initPath, type InitFile } from './init.js';
 
 /** Programs of busybox that the script below calls. */
-export const bootPrograms = ['cat', 'chroot', 'hostname', 'insmod', 'ip', 'ln', 'mkdir', 'mount', 'poweroff', 'rm', 'sh', 'sleep', 'switch_root', 'sync', 'uname'] as const;
+export const bootPrograms = ['cat', 'chmod', 'chroot', 'hostname', 'insmod', 'ip', 'ln', 'mkdir', 'mount', 'poweroff', 'rm', 'sh', 'sleep', 'switch_root', 'sync', 'uname'] as const;
 
 /** What the kernel calls when the hypervisor asks the node to end: the node's init knows no runlevels. */
 const poweroffPath = '/usr/lib/gridvc/poweroff';
@@ -77,6 +77,7 @@ mount -t tmpfs -o nosuid,nodev,noexec,mode=1777,size=5m tmpfs run/lock
 mount -o move /sys sys
 mount -o move /dev dev
 mkdir -p dev/pts dev/shm dev/mqueue
+chmod 666 dev/net/tun
 mount -t devpts -o nosuid,noexec,ptmxmode=0666,mode=0620,gid=5 devpts dev/pts
 mount -t tmpfs -o nosuid,nodev,mode=1777 shm dev/shm
 mount -t mqueue -o nosuid,noexec,nodev mqueue dev/mqueue
