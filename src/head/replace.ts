@@ -25,14 +25,18 @@ export class Replacements {
     private readonly log: Log,
   ) {}
 
+  /** True while this node is being made again: it does not run, and that is no news. */
+  works(cluster: string, node: string): boolean {
+    return this.working.has(`${cluster} ${node}`);
+  }
+
   /** Begins to replace what the cluster lacks; returns at once. */
   async look(cluster: string): Promise<void> {
     const { parts } = this.head;
     const [nodes, spec] = [await parts.nodes(cluster), await parts.spec(cluster)];
     if (spec === undefined) return;
-    const busy = (name: string): boolean => this.working.has(`${cluster} ${name}`);
-    const missing = spec.minCount - nodes.filter((node) => node.state === 'running' || busy(node.name)).length;
-    const dead = nodes.filter((node) => node.state === 'failed' && node.replaced < mostTimes && !busy(node.name)).sort((a, b) => a.replaced - b.replaced);
+    const missing = spec.minCount - nodes.filter((node) => node.state === 'running' || this.works(cluster, node.name)).length;
+    const dead = nodes.filter((node) => node.state === 'failed' && node.replaced < mostTimes && !this.works(cluster, node.name)).sort((a, b) => a.replaced - b.replaced);
     for (const node of dead.slice(0, Math.max(0, missing))) this.begin(cluster, node);
   }
 
