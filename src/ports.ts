@@ -32,7 +32,10 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Reaches one compute host. `run` never throws for a non-zero exit; it throws `unavailable` if the host cannot be reached. */
+/**
+ * Reaches one compute host. `run` never throws for a non-zero exit; it throws `unavailable` if the host cannot be reached, and
+ * AnswerUnknown (domain/error.ts) if the connection was lost while the command ran.
+ */
 export interface NodeTransport {
   readonly host: string;
   /** argv only; a transport that needs a shell (ssh) quotes each word itself. LC_ALL=C, PATH fixed. */
@@ -49,11 +52,17 @@ export interface HostCheck {
   readonly memory: number; // MiB
   readonly disk: number; // MiB free where node disks live
   readonly vcpus: number;
+  /** One line for people: versions. */
+  readonly about?: string;
 }
 
 /** Runs nodes on one host. Every call may be repeated after a crash and then does only what is left to do. */
 export interface HypervisorDriver {
   readonly kind: string;
+  /** Its nodes are machines of their own: NodeDefinition.kernel must be there. */
+  readonly bootsKernel?: boolean;
+  /** How many starts at a time are quickest on one host; default 4. */
+  readonly startsAtOnce?: number;
   check(): Promise<HostCheck>;
   /** Every node of ours on this host, whichever cluster, also half-made ones (state `defined`). */
   list(): Promise<readonly NodeStatus[]>;
@@ -207,6 +216,15 @@ export interface Repository {
   build(asked: { readonly os: string; readonly packages: readonly string[]; readonly bundles: readonly string[] }, signal: AbortSignal): Promise<StoredImage>;
   /** Removes what is stale, over the budget or needed by nothing: images, layers on the head and on its hosts, .debs. Nothing in use. Repeatable. */
   collect(): Promise<Collected>;
+}
+
+/** Prepares the kernels of nodes that are machines of their own, each as a layer (domain/image.ts). */
+export interface KernelBuilder {
+  /** Digest of all that decides the kernel layer of a release: package versions, our first program. Milliseconds, once the lists were read. */
+  recipe(os: string): Promise<string>;
+  /** Minutes at most. A failed or interrupted build leaves nothing. */
+  build(os: string, options: { signal: AbortSignal }): Promise<Layer>;
+  has(digest: string): Promise<boolean>;
 }
 
 // ---------------------------------------------------------------- services (the four WSDLs)

@@ -1,9 +1,33 @@
 -- Every statement of the head, by name (src/store/queries.ts reads this file).
 
 -- :putHost
-insert into hosts (name, kind, memory, disk, vcpus, problems) values ($1, $2, $3, $4, $5, $6)
+insert into hosts (name, kind, memory, disk, vcpus, problems, about) values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (name) do update set kind = excluded.kind, memory = excluded.memory, disk = excluded.disk, vcpus = excluded.vcpus,
-  problems = excluded.problems, checked = now()
+  problems = excluded.problems, about = excluded.about, checked = now()
+
+-- :registeredHosts
+select name, settings from hosts where settings is not null order by name
+
+-- :registerHost
+insert into hosts (name, kind, memory, disk, vcpus, settings) values ($1, $2, 0, 0, 0, $3)
+on conflict (name) do update set kind = excluded.kind, settings = excluded.settings, state = 'open'
+
+-- :forgetHost
+-- its row stays for what ran there
+update hosts set settings = null, state = 'closed' where name = $1
+
+-- :setHostState
+update hosts set state = $2 where name = $1 returning name
+
+-- :hostViews
+select h.name, h.kind, h.state, h.memory, h.disk, h.vcpus, h.problems, h.about, h.checked, count(n.name)::int as nodes,
+  (h.memory - coalesce(sum(n.memory), 0))::int as "freeMemory", (h.disk - coalesce(sum(n.disk), 0))::int as "freeDisk"
+from hosts h left join nodes n on n.host = h.name and n.state <> 'gone'
+where h.name = any($1)
+group by h.name order by h.name
+
+-- :nodesOnHost
+select cluster, count(*)::int as nodes from nodes where host = $1 and state <> 'gone' group by cluster order by cluster
 
 -- :hostCapacities
 select h.name as host, h.vcpus, (h.memory - coalesce(sum(n.memory), 0))::int as "freeMemory", (h.disk - coalesce(sum(n.disk), 0))::int as "freeDisk"
@@ -47,10 +71,19 @@ update requests set plan = $2, image = $3 where cluster = $1
 update requests set expires = $2 where cluster = $1
 
 -- :nodesOf
-select name, host, host(address) as address, state, reason from nodes where cluster = $1 order by length(name), name
+select name, host, host(address) as address, state, reason, replaced from nodes where cluster = $1 order by length(name), name
 
 -- :setNodeState
 update nodes set state = $3, reason = coalesce($4, reason) where cluster = $1 and name = $2 and (state <> 'gone' or $3 = 'gone')
+
+-- :replaceNode
+update nodes set replaced = replaced + 1 where cluster = $1 and name = $2 returning replaced
+
+-- :setNodeImage
+update requests set node_image = $2 where cluster = $1
+
+-- :nodeImage
+select node_image as image from requests where cluster = $1
 
 -- :allNodesGone
 update nodes set state = 'gone' where cluster = $1
@@ -116,6 +149,9 @@ delete from layers where digest = $1
 
 -- :newestBase
 select digest, kind, os, bytes, stale from layers where kind = 'base' and os = $1 and recipe = $2 order by built desc limit 1
+
+-- :newestKernel
+select digest, bytes from layers where kind = 'kernel' and os = $1 and recipe = $2 order by built desc limit 1
 
 -- :layersByDigest
 select digest, kind, os, bytes from layers where digest = any($1)

@@ -73,6 +73,8 @@ export interface NodeDefinition {
   readonly vcpus: number;
   /** Digests, lowest first; present on the host (Distributor). */
   readonly layers: readonly string[];
+  /** Digest of the kernel layer, on the host as well; only for drivers that boot one. */
+  readonly kernel?: string;
   readonly network: NodeNetwork;
   readonly context: readonly ContextFile[];
 }

@@ -11,7 +11,7 @@
  */
 import { eachLimited } from '../domain/each-limited.js';
 import { GridError } from '../domain/error.js';
-import type { ContextFile, NodeDefinition, NodeSpec, PartSpec } from '../domain/node.js';
+import type { ContextFile, NodeSpec, PartSpec } from '../domain/node.js';
 import type { Layer } from '../domain/image.js';
 import type { Distributor, MeasuredStage } from '../ports.js';
 import type { Log } from '../log.js';
@@ -23,8 +23,10 @@ import type { ComputeHost, Hosts } from './hosts.js';
 import type { Hold, ImageStock } from './images.js';
 import { awaitInstalled } from './in-nodes.js';
 import { remedyFor } from './remedies.js';
+import type { Kernels } from './kernels.js';
 import type { SiteClock } from './site-clock.js';
 import type { Parts, PlacedNode } from './parts.js';
+import { bringImage, startNode, type HostImage } from './start-node.js';
 
 /** What the head is made of, wired in main.ts. */
 export interface HeadParts {
@@ -33,6 +35,7 @@ export interface HeadParts {
   readonly parts: Parts;
   readonly hosts: Hosts;
   readonly stock: ImageStock;
+  readonly kernels: Kernels;
   readonly distributor: Distributor;
   readonly clock: SiteClock;
   readonly activity: Activity;
@@ -65,7 +68,7 @@ export interface Step {
   undo(job: Job): Promise<void>;
 }
 
-const startsAtOnce = 4; // per host: more only queue for the same two locks (mount, netlink)
+const startsAtOnce = 4; // per host, unless its driver says otherwise: more only queue for the same two locks (mount, netlink)
 
 const nothingToUndo = async (): Promise<void> => {};
 
@@ -138,6 +141,7 @@ async function populate(job: Job): Promise<void> {
   const { head, spec, found } = job;
   const { layers, chosen } = found;
   if (layers === undefined || chosen === undefined) throw new Error('populate before build');
+  await head.parts.setImage(spec.cluster, layers);
   await head.parts.advance(spec.cluster, 'launching');
   const placed = await head.parts.nodes(spec.cluster);
   const names = [...new Set(placed.map((node) => node.host))];
@@ -148,9 +152,9 @@ async function populate(job: Job): Promise<void> {
   await Promise.all(
     names.map(async (name) => {
       const host = head.hosts.get(name);
-      const { bytes } = await head.distributor.distribute(layers, [host.transport], job.signal);
+      const { image, bytes } = await bringImage(head, spec, host, layers, job.signal);
       sent.push({ at: watch.seconds(), bytes });
-      await startNodes(job, host, layers, placed.filter((node) => node.host === name));
+      await startNodes(job, host, image, placed.filter((node) => node.host === name));
     }).map((host) => host.catch((error: unknown) => failures.push(error))),
   );
   const launched = watch.seconds();
@@ -192,34 +196,17 @@ class Stopwatch {
   }
 }
 
-async function startNodes(job: Job, host: ComputeHost, layers: readonly Layer[], nodes: readonly PlacedNode[]): Promise<void> {
-  await eachLimited(nodes, startsAtOnce, async (placed) => {
+async function startNodes(job: Job, host: ComputeHost, image: HostImage, nodes: readonly PlacedNode[]): Promise<void> {
+  await eachLimited(nodes, host.driver.startsAtOnce ?? startsAtOnce, async (placed) => {
     if (job.signal.aborted) throw new GridError('interrupted', `cluster ${job.spec.cluster} was destroyed while its nodes started`);
     try {
-      await host.driver.define(definition(job, host, layers, placed));
-      await host.driver.start({ cluster: job.spec.cluster, node: placed.name });
+      await startNode(job.head, job.spec, host, image, placed, job.signal);
       await job.head.parts.setNode(job.spec.cluster, placed.name, 'running');
     } catch (error) {
       await job.head.parts.setNode(job.spec.cluster, placed.name, 'failed', (error as Error).message);
       throw error;
     }
   });
-}
-
-function definition(job: Job, host: ComputeHost, layers: readonly Layer[], placed: PlacedNode): NodeDefinition {
-  const { spec, head } = job;
-  const node = spec.nodes.find((candidate) => candidate.name === placed.name);
-  if (node === undefined) throw new Error(`node ${placed.name} is not in the spec`);
-  const prefix = host.network.subnet.split('/')[1] ?? '24';
-  return {
-    id: { cluster: spec.cluster, node: placed.name },
-    memory: spec.memory,
-    disk: spec.disk,
-    vcpus: spec.vcpus,
-    layers: layers.map((layer) => layer.digest),
-    network: { address: `${placed.address}/${prefix}`, gateway: host.network.gateway },
-    context: head.contextOf(spec, node),
-  };
 }
 
 /** Too few nodes came up: the first failure is the reason, with the node's name in front. */

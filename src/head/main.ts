@@ -2,6 +2,7 @@
  * The head process: reads its configuration, wires the parts, serves until a signal. Nodes keep
  * running when it stops; the next start resumes what was under way.
  */
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,13 +10,15 @@ import { parseArgs } from 'node:util';
 import { GridError, isGridError } from '../domain/error.js';
 import { DirectDistributor } from '../distribute/direct.js';
 import { ContainerDriver } from '../hypervisor/container.js';
+import { XenDriver } from '../hypervisor/xen.js';
 import { AptCatalogue } from '../image/apt.js';
 import { DebianBuilder } from '../image/builder.js';
+import { DebianKernels } from '../image/kernel.js';
 import { LayerStore } from '../image/layer-store.js';
 import { makeLog, type Log } from '../log.js';
 import { nodeContext } from '../node/context.js';
 import { LocalTransport } from '../node/local.js';
-import { SshTransport } from '../node/ssh.js';
+import { SshTransport, type SshOptions } from '../node/ssh.js';
 import { nodeFiles } from '../overlay/client-config.js';
 import { readCertificate } from '../pki/certificate.js';
 import { validateChain } from '../pki/chain.js';
@@ -34,6 +37,7 @@ import { Head } from './head.js';
 import { Hosts, type ComputeHost } from './hosts.js';
 import { StockAdmin } from './image-admin.js';
 import { ImageStock } from './images.js';
+import { Kernels } from './kernels.js';
 import { Maker } from './making.js';
 import { Parts } from './parts.js';
 import { SiteClock } from './site-clock.js';
@@ -84,17 +88,18 @@ async function start(config: HeadConfig, log: Log): Promise<() => Promise<void>>
     const orphans = await stock.recover();
     if (orphans > 0) log.warn({ orphans }, 'removed layer files of a build that a crash had cut off');
 
-    const hosts = new Hosts(config.hosts.map(computeHost), db, log);
+    const owner = ownerName(config);
+    const hosts = await Hosts.open({ fixed: config.hosts, make: (settings) => computeHost(settings, owner), db, log });
     releases.push(() => hosts.close());
     await hosts.check();
-    const homes = new Map(config.hosts.map((host) => [host.name, host.home]));
-    const distributor = new DirectDistributor({ source: (digest) => layers.path(digest), home: (host) => homes.get(host) ?? config.home });
+    const distributor = new DirectDistributor({ source: (digest) => layers.path(digest), home: (host) => hosts.get(host).home });
+    const kernels = new Kernels(db, new DebianKernels(layers, catalogue));
 
     const parts = new Parts(config.site, db, await openSecrets<PartSpec>(join(config.home, 'parts')));
     const clock = new SiteClock(db);
     await clock.models(); // what was learned before is read now, not when the first request waits
     const made: HeadParts = {
-      site: config.site, db, parts, hosts, stock, distributor, clock, activity: new Activity(), log, bundles: config.bundles,
+      site: config.site, db, parts, hosts, stock, kernels, distributor, clock, activity: new Activity(), log, bundles: config.bundles,
       contextOf: (spec, node) => nodeContext(spec, node, nodeFiles(node, spec.overlay)),
       makeRoom: async () => (await maker.collect(stopping.signal, 0, 0)).bytes,
     };
@@ -158,18 +163,23 @@ function makeBases(config: HeadConfig, { stock, log, activity }: HeadParts, sign
 }
 
 /** The closed map from configuration to implementations. */
-function computeHost(host: HostConfig): ComputeHost {
-  const { transport: to, name, home, network } = host;
-  const transport = to.kind === 'local' ? new LocalTransport({ host: name, ...(to.netns === undefined ? {} : { netns: to.netns }) }) : new SshTransport({ host: name, ...to });
-  const drivers = { container: ContainerDriver } as const;
-  return {
-    name,
-    transport,
-    driver: new drivers[host.kind]({ transport, home, network }),
-    network,
-    ...(host.memory === undefined ? {} : { memory: host.memory }),
-    ...(host.disk === undefined ? {} : { disk: host.disk }),
-  };
+function computeHost(host: HostConfig, owner: string): ComputeHost {
+  const { transport: to, name, home, network, type, memory, disk } = host;
+  const transport = to.kind === 'local' ? new LocalTransport({ host: name, ...(to.netns === undefined ? {} : { netns: to.netns }) }) : new SshTransport({ host: name, ...sshOptions(to) });
+  const drivers = {
+    container: () => new ContainerDriver({ transport, home, network }),
+    xen: () => new XenDriver({ transport, home, network, owner, ...(type === undefined ? {} : { type }) }),
+  } as const;
+  return { name, home, transport, driver: drivers[host.kind](), network, ...(memory === undefined ? {} : { memory }), ...(disk === undefined ? {} : { disk }) };
+}
+
+function sshOptions({ address, port, user, key, knownHosts, hostKey }: Extract<HostConfig['transport'], { kind: 'ssh' }>): Omit<SshOptions, 'host'> {
+  return { address, port, user, key, ...(knownHosts === undefined ? {} : { knownHosts }), ...(hostKey === undefined ? {} : { hostKey }) };
+}
+
+/** In the names of this head's domains: the site, and a mark that another grid's site of the same name does not have. */
+function ownerName(config: HeadConfig): string {
+  return `${config.site}-${createHash('sha256').update(`${config.gatekeeper}\n${config.site}`).digest('hex').slice(0, 6)}`;
 }
 
 function signalled(): Promise<void> {

@@ -11,7 +11,7 @@ import type { EventView } from '../domain/views.js';
 import type { MeasuredStage, PartNodeView, PartView } from '../ports.js';
 import type { Database } from '../store/database.js';
 import type { SecretFiles } from '../store/secrets.js';
-import type { PackageTiming } from '../domain/image.js';
+import type { Layer, PackageTiming } from '../domain/image.js';
 
 export interface PlacedNode {
   readonly name: string;
@@ -33,6 +33,14 @@ export interface Conditions {
   readonly place?: 'head' | 'nodes';
   /** One node's own; the whole part's row has none. */
   readonly node?: string;
+}
+
+/** A node as its row tells it. */
+export interface PartNode extends PlacedNode {
+  readonly state: PartNodeView['state'];
+  readonly reason: string | null;
+  /** How often it was made again. */
+  readonly replaced: number;
 }
 
 interface RequestRow {
@@ -91,7 +99,7 @@ export class Parts {
     return { cluster, state: row.state, ...(row.reason === null ? {} : { reason: row.reason }), plan, measured, nodes: nodes.map(viewNode) };
   }
 
-  async nodes(cluster: string): Promise<readonly (PlacedNode & { state: PartNodeView['state']; reason: string | null })[]> {
+  async nodes(cluster: string): Promise<readonly PartNode[]> {
     return this.db.rows('nodesOf', cluster);
   }
 
@@ -139,6 +147,20 @@ export class Parts {
   async setNode(cluster: string, node: string, state: PartNodeView['state'], reason?: string): Promise<void> {
     await this.db.soon.rows('setNodeState', cluster, node, state, reason ?? null);
     await this.event(cluster, state === 'failed' ? 'error' : 'node', reason === undefined ? state : `${state}: ${reason}`, node);
+  }
+
+  /** Notes that a node is made again. @returns for the how manieth time */
+  async replacing(cluster: string, node: string): Promise<number> {
+    return (await this.db.row<{ replaced: number }>('replaceNode', cluster, node))?.replaced ?? 0;
+  }
+
+  /** What the part's nodes are made of, lowest first; undefined before they are. */
+  async imageOf(cluster: string): Promise<readonly Layer[] | undefined> {
+    return (await this.db.row<{ image: readonly Layer[] | null }>('nodeImage', cluster))?.image ?? undefined;
+  }
+
+  async setImage(cluster: string, layers: readonly Layer[]): Promise<void> {
+    await this.db.rows('setNodeImage', cluster, JSON.stringify(layers));
   }
 
   async gone(cluster: string): Promise<void> {
@@ -203,6 +225,6 @@ export class Parts {
   }
 }
 
-function viewNode(node: PlacedNode & { state: PartNodeView['state']; reason: string | null }): PartNodeView {
+function viewNode(node: PartNode): PartNodeView {
   return { name: node.name, host: node.host, state: node.state, ...(node.reason === null ? {} : { reason: node.reason }) };
 }

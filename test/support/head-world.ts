@@ -9,6 +9,8 @@ import type { HeadParts } from '../../src/head/bring-up.js';
 import { choose, type Asked, type Chosen } from '../../src/head/choice.js';
 import { parseHeadConfig, type CacheConfig } from '../../src/head/config.js';
 import { Hosts } from '../../src/head/hosts.js';
+import { Kernels } from '../../src/head/kernels.js';
+import { DebianKernels } from '../../src/image/kernel.js';
 import { ImageStock, type MadeImage } from '../../src/head/images.js';
 import { Maker } from '../../src/head/making.js';
 import { Parts } from '../../src/head/parts.js';
@@ -58,10 +60,10 @@ export async function headWorld(t: Test, url: string, scratch: string): Promise<
   await db.rows('putLayer', base.digest, 'base', base.os, base.bytes, place.builder.recipe);
   const log = makeLog('test', 'error');
   const stock = new ImageStock(db, place.catalogue, place.builder, 3600);
-  const hosts = new Hosts([], db, log);
+  const hosts = await Hosts.open({ fixed: [], make: () => { throw new Error('no hosts here'); }, db, log });
   const distributor = new DirectDistributor({ source: (digest) => place.store.path(digest), home: () => home });
   const parts = new Parts('alpha', db, await openSecrets<PartSpec>(join(home, 'parts')));
-  const head: HeadParts = { site: 'alpha', db, parts, hosts, stock, distributor, clock: new SiteClock(db), activity: new Activity(), log, bundles: { first: ['gv-first'] }, contextOf: () => [], makeRoom: async () => (await world.maker.collect(never, 0, 0)).bytes };
+  const head: HeadParts = { site: 'alpha', db, parts, hosts, stock, kernels: new Kernels(db, new DebianKernels(place.store, place.catalogue)), distributor, clock: new SiteClock(db), activity: new Activity(), log, bundles: { first: ['gv-first'] }, contextOf: () => [], makeRoom: async () => (await world.maker.collect(never, 0, 0)).bytes };
   const remake = (cache: Partial<CacheConfig>): Maker => {
     const defaults = parseHeadConfig(minimal, 'test').cache;
     return new Maker({ head, collecting: { db, stock, builder: place.builder, hosts, distributor, log }, catalogue: place.catalogue, cache: { ...defaults, idleSeconds: 0, leastSeconds: 0, ...cache }, releases: [base.os], listsMaxAge: 3600 });
