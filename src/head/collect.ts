@@ -81,7 +81,7 @@ async function keepables(stock: ImageStock, images: readonly StockedImage[], lim
 
 async function dropLayers({ db, stock, log }: Collecting, signal: AbortSignal): Promise<readonly Removed[]> {
   const rows = await layerRows(db);
-  const newest = newestBases(rows, stock.recipe);
+  const newest = new Set([...newestBases(rows, stock.recipe), ...newestKernels(rows)]);
   const removed: Removed[] = [];
   for (const row of rows) {
     if (signal.aborted) break;
@@ -89,7 +89,7 @@ async function dropLayers({ db, stock, log }: Collecting, signal: AbortSignal): 
     const bytes = await stock.removeLayer(row.digest);
     if (bytes === undefined) continue;
     log.info({ layer: row.digest, kind: row.kind, bytes }, 'layer removed');
-    removed.push({ what: `${row.kind} layer ${row.digest.slice(0, 12)}`, where: 'head', bytes, reason: row.kind === 'base' ? 'replaced by a newer base' : 'no image stands on it' });
+    removed.push({ what: `${row.kind} layer ${row.digest.slice(0, 12)}`, where: 'head', bytes, reason: row.kind === 'base' || row.kind === 'kernel' ? `replaced by a newer ${row.kind}` : 'no image stands on it' });
   }
   return removed;
 }
@@ -116,4 +116,10 @@ async function dropFromHosts({ db, stock, hosts, distributor, log }: Collecting,
 function newestBases(rows: readonly LayerRow[], recipe: string): ReadonlySet<string> {
   const bases = rows.filter(({ kind, recipe: own }) => kind === 'base' && own === recipe);
   return new Set([...new Set(bases.map(({ os }) => os))].flatMap((os) => bases.find((base) => base.os === os)?.digest ?? []));
+}
+
+/** @param rows newest first */
+function newestKernels(rows: readonly LayerRow[]): ReadonlySet<string> {
+  const kernels = rows.filter(({ kind }) => kind === 'kernel');
+  return new Set([...new Set(kernels.map(({ os }) => os))].flatMap((os) => kernels.find((kernel) => kernel.os === os)?.digest ?? []));
 }

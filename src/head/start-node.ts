@@ -25,6 +25,7 @@ const mostTries = 3;
 /** Brings the layers, and a kernel where the host's nodes boot one. @returns bytes really sent */
 export async function bringImage(head: HeadParts, spec: PartSpec, host: ComputeHost, layers: readonly Layer[], signal: AbortSignal): Promise<{ image: HostImage; bytes: number }> {
   const kernel = host.driver.bootsKernel === true ? await head.kernels.layer(spec.os, signal, () => void head.parts.event(spec.cluster, 'stage-started', `the kernel of ${spec.os} is prepared, the first time only`)) : undefined;
+  if (kernel !== undefined) await head.parts.standsOn(spec.cluster, [kernel.digest]);
   const { bytes } = await head.distributor.distribute(kernel === undefined ? layers : [...layers, kernel], [host.transport], signal);
   return { image: { layers, kernel }, bytes };
 }
