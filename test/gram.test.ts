@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import t from 'tap';
 import { gridLayout } from '../src/cli/grid/layout.js';
+import { userKey } from '../src/cli/user-key.js';
 import type { ClusterView } from '../src/domain/views.js';
 import { issueCertificate, issueProxy, makeKey, type Issuer } from '../src/pki/issue.js';
 import { hasClients, runClient, type Ran } from './support/gram-world.js';
@@ -145,7 +146,7 @@ else {
   });
 
   t.test('a cluster that is held: its contact is its handle', async (t) => {
-    const key = readFileSync(join(testHome, 'id_ed25519.pub'), 'utf8').trim(); // made by the first gridvc create
+    const key = readFileSync(`${userKey().file}.pub`, 'utf8').trim(); // made by the first gridvc create
     const submitted = await globusrun(['-b'], `&(count=1)(max_wall_time=5)(ssh_key="${key}")`);
     const contact = contactOf(submitted);
     t.equal(submitted.code, 0);
