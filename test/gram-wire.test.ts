@@ -157,7 +157,6 @@ t.test('the real clients', { skip: hasClients ? false : 'globus-gram-client-tool
 
   await t.test('who is not let in, and learns why', async (t) => {
     const limited = await world.proxy(alice, { limited: true });
-    const short = await world.proxy(alice, { minutes: 0.05 });
     const stranger = await world.person('/O=Grid/CN=Alice Example', await makeAuthority({ subject: '/O=Else/CN=CA', days: 2, kind: 'rsa' }));
     const legacy = { ...alice, proxy: join(home, 'legacy.pem') };
     writeFileSync(join(home, 'user.pem'), alice.issuer.certificate);
@@ -167,8 +166,10 @@ t.test('the real clients', { skip: hasClients ? false : 'globus-gram-client-tool
       t.match(await submit('&(executable=/bin/true)', as, '-b'), { code: 7, err: /authentication with the remote server failed/ }, what);
       t.match(await run(['globusrun', '-a', '-r', at], as), { code: 1 }, what);
     }
+    const short = await world.proxy(alice, { minutes: 0.1 });
+    const ended = pause(6500);
     const job = (await submit('&(executable=/bin/sleep)', short, '-F')).out.trim();
-    await pause(3500);
+    await ended;
     t.not((await submit('&(executable=/bin/true)', short, '-b')).code, 0, 'expired');
     t.match(await run(['globusrun', '-status', job], alice), { out: 'ACTIVE\n' }, 'its job goes on');
     t.equal(await world.couriers.callback('https://localhost:5000/', world.jobs.jobs.get(world.contacts.pathOf(job) ?? '')!.credential, { path: '/x/', state: 2, failureCode: 0 }), 'gone', 'but nobody can be called with it');

@@ -3,14 +3,13 @@
  * client showed in TLS it is the user's delegated credential (GRAM5.md 4). Keys are EC P-256 and each is used once; a few
  * are made ahead, since a user waits for this (a fresh RSA key would be 100 ms of processor time).
  */
-import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { GridError } from '../../src/domain/error.js';
 import type { Caller } from '../../src/domain/views.js';
 import { readCertificate } from '../../src/pki/certificate.js';
 import type { GridIdentity } from '../../src/pki/chain.js';
 import { DerError, DerReader, sameBytes, tags } from '../../src/pki/der.js';
-import { makeKey, makeRequest } from '../../src/pki/issue.js';
-import { readPem, writePem } from '../../src/pki/pem.js';
+import { makeKeyAndRequest } from '../../src/pki/issue.js';
+import { certificatesOf, writePem } from '../../src/pki/pem.js';
 import type { JobCredential } from './port.js';
 
 /** A key that waits for its certificate. */
@@ -37,24 +36,17 @@ export class KeyPool {
   }
 
   async take(): Promise<DelegationKey> {
-    const key = this.#ready.pop() ?? (await makeDelegationKey());
+    const key = this.#ready.pop() ?? (await makeKeyAndRequest());
     if (this.#ready.length < this.depth / 2) setImmediate(() => void this.fill());
     return key;
   }
 
   async #make(): Promise<void> {
     while (this.#ready.length < this.depth) {
-      this.#ready.push(await makeDelegationKey());
+      this.#ready.push(await makeKeyAndRequest());
       await new Promise((resolve) => setImmediate(resolve)); // who is being served goes first
     }
   }
-}
-
-export async function makeDelegationKey(): Promise<DelegationKey> {
-  const { key } = await makeKey('ec');
-  const [request] = readPem(await makeRequest(key));
-  if (!request) throw new GridError('internal', 'no request was made for a delegation key');
-  return { key, request: request.der, spki: createPublicKey(createPrivateKey(key)).export({ type: 'spki', format: 'der' }) };
 }
 
 /** Judges a chain (DER, leaf first): signatures, trust directory, dates. Throws not-authenticated. */
@@ -81,7 +73,20 @@ export function credentialFrom({ caller, key, certificate, above }: Delegated, i
   if (!sameBytes(identity.chain[1]?.raw ?? new Uint8Array(), leaf)) throw new GridError('bad-request', 'the delegated certificate is not signed by the certificate that the client authenticated with');
   if (identity.subject !== caller.subject) throw new GridError('not-authorized', `the delegated proxy is of ${identity.subject}, not of ${caller.subject}`);
   const own = identity.chain.slice(0, 1 + identity.chain.findIndex(({ proxy }) => proxy === undefined));
-  return { chain: own.map(({ raw }) => writePem('CERTIFICATE', raw)).join(''), key: key.key, notAfter: identity.notAfter, limited: identity.limited };
+  const credential = { chain: own.map(({ raw }) => writePem('CERTIFICATE', raw)).join(''), key: key.key, notAfter: identity.notAfter, limited: identity.limited };
+  subjects.set(credential, identity.subject);
+  return credential;
+}
+
+/** Of credentials that were checked in this process. */
+const subjects = new WeakMap<JobCredential, string>();
+
+/** Whose credential it is; one that was kept over a restart is checked again. Throws not-authenticated if it has ended. */
+export function subjectOf(credential: JobCredential, identify: Identify): string {
+  if (credential.notAfter.getTime() <= Date.now()) throw new GridError('not-authenticated', `the delegated credential ended at ${credential.notAfter.toISOString()}`, { hint: 'renew it: globusrun -y CONTACT' });
+  const subject = subjects.get(credential) ?? identify(certificatesOf(credential.chain), new Date()).subject;
+  subjects.set(credential, subject);
+  return subject;
 }
 
 /** The first of the certificates that a renewal brings (new one, issuer, chain): the chain is known from TLS. */

@@ -8,12 +8,11 @@
  * user not one byte is sent. So nothing but "somebody listens there" can be learned, and nothing made to happen.
  */
 import { lookup as resolve, type LookupAddress } from 'node:dns';
-import { BlockList, isIP, type LookupFunction } from 'node:net';
+import { BlockList, connect as connectPlain, isIP, type LookupFunction, type Socket } from 'node:net';
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import { GridError } from '../../src/domain/error.js';
-import { certificatesOf } from '../../src/pki/pem.js';
 import { peerChain } from '../../src/pki/tls.js';
-import type { Identify } from './delegation.js';
+import { subjectOf, type Identify } from './delegation.js';
 import type { JobCredential } from './port.js';
 
 export interface DialRules {
@@ -58,55 +57,48 @@ export function mayDial(address: string, rules: Pick<DialRules, 'loopback'>): bo
   return !never.check(plain, kind) && (rules.loopback || !loopback.check(plain, kind));
 }
 
-interface Opened {
-  readonly context: SecureContext;
-  readonly subject: string;
-}
+const contexts = new WeakMap<JobCredential, SecureContext>();
 
-const opened = new WeakMap<JobCredential, Opened>();
-
-/** Subject and TLS context of a credential; not-authenticated if it has expired or is no longer believed. */
-function open(credential: JobCredential, { identify }: DialRules): Opened {
-  const known = opened.get(credential);
-  if (known && credential.notAfter.getTime() > Date.now()) return known;
-  const { subject } = identify(certificatesOf(credential.chain), new Date());
-  const context = createSecureContext({ cert: credential.chain, key: credential.key, minVersion: 'TLSv1.2' });
-  opened.set(credential, { context, subject });
-  return { context, subject };
+function contextOf(credential: JobCredential): SecureContext {
+  const known = contexts.get(credential) ?? createSecureContext({ cert: credential.chain, key: credential.key, minVersion: 'TLSv1.2' });
+  contexts.set(credential, known);
+  return known;
 }
 
 /**
  * Connects, and returns when the other end has shown to be the user. `unavailable`: nobody there, or not in time;
  * `not-authenticated`: somebody else, or the credential has ended; `bad-request`: an address that is not called.
+ * TLS begins when somebody is there: the listener of a client that has left is the usual case.
  */
 export async function dialUser(url: URL, credential: JobCredential, rules: DialRules): Promise<TLSSocket> {
-  const { context, subject } = open(credential, rules);
   const host = url.hostname.replace(/^\[|\]$/g, '');
   if (isIP(host) !== 0 && !mayDial(host, rules)) throw notDialled(url);
-  const socket = connect({ host, port: Number(url.port), secureContext: context, rejectUnauthorized: false, servername: '', lookup: guardedLookup(url, rules) });
-  socket.setNoDelay(true);
+  const plain = connectPlain({ host, port: Number(url.port), noDelay: true, lookup: guardedLookup(url, rules) });
+  const late = setTimeout(() => plain.destroy(new Error(`not within ${connectSeconds} s`)), connectSeconds * 1000);
+  let socket: Socket = plain;
   try {
-    await handshaken(socket, url);
-    const peer = rules.identify(peerChain(socket), new Date());
+    await happened(plain, 'connect', url);
+    const subject = subjectOf(credential, rules.identify);
+    const tls = connect({ socket: plain, secureContext: contextOf(credential), rejectUnauthorized: false, servername: '' });
+    socket = tls;
+    await happened(tls, 'secureConnect', url);
+    const peer = rules.identify(peerChain(tls), new Date());
     if (peer.subject !== subject) throw new GridError('not-authenticated', `${url.host} is ${peer.subject}, not ${subject}`);
-    return socket;
+    return tls;
   } catch (error) {
-    socket.on('error', () => undefined).destroy();
+    for (const each of [socket, plain]) each.on('error', () => undefined).destroy();
     throw error;
+  } finally {
+    clearTimeout(late);
   }
 }
 
-function handshaken(socket: TLSSocket, url: URL): Promise<void> {
+function happened(socket: Socket, event: 'connect' | 'secureConnect', url: URL): Promise<void> {
   return new Promise((done, fail) => {
-    const late = setTimeout(() => fail(new GridError('unavailable', `${url.host} did not answer within ${connectSeconds} s`)), connectSeconds * 1000);
-    const end = (error: Error): void => {
-      clearTimeout(late);
-      fail(error instanceof GridError ? error : new GridError('unavailable', `${url.host} does not answer: ${error.message}`, { cause: error }));
-    };
-    socket.once('error', end);
-    socket.once('close', () => end(new Error('it closed the connection')));
-    socket.once('secureConnect', () => {
-      clearTimeout(late);
+    const end = (error?: Error): void => fail(error instanceof GridError ? error : new GridError('unavailable', `${url.host} does not answer: ${error?.message ?? 'it closed the connection'}`, { cause: error }));
+    const closed = (): void => end();
+    socket.once('error', end).once('close', closed).once(event, () => {
+      socket.off('error', end).off('close', closed);
       done();
     });
   });
