@@ -103,6 +103,9 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 -- :timingsOf
 select stage, bytes, items, seconds from timings where cluster = $1 and node = '' order by id
 
+-- :nodeTimingsOf
+select node, stage, seconds from timings where cluster = $1 and node <> '' order by id
+
 -- :timingsSince
 -- the newest 3000 after the one given, whole parts only, oldest first
 -- what was built for another request, and is learned from that one's rows, is left out
