@@ -95,8 +95,8 @@ else {
       const db = await world.database();
       for (let n = 0; n < 30; n++) {
         await db.rows('insertPackageTimings', `cslow${n}`, ['gv-a'], ['1.0'], ['unpack'], [30], [1000], [5]);
-        await db.rows('insertTiming', `cslow${n}`, '', 'install', 1000, 1, new Date(), 31, null, 0, 1, 1, false, 'head');
-        await db.rows('insertTiming', `cfast${n}`, '', 'install', 1000, 1, new Date(), 1, null, 0, 1, 1, false, 'nodes');
+        await db.rows('insertTiming', `cslow${n}`, '', 'install', 1000, 1, new Date(), 31, null, 0, 1, 1, false, 'head', null);
+        await db.rows('insertTiming', `cfast${n}`, '', 'install', 1000, 1, new Date(), 1, null, 0, 1, 1, false, 'nodes', 30);
       }
       const cluster = id('in');
       await head.createPart(partOf(cluster, 2, ['gv-a'], { memory: 320, disk: 1600 }));
@@ -110,7 +110,7 @@ else {
 
       for (let n = 0; n < 30; n++) {
         await db.rows('insertPackageTimings', `cbad${n}`, ['gv-bad'], ['1.0'], ['unpack'], [30], [1000], [5]);
-        await db.rows('insertTiming', `cbad${n}`, '', 'install', 1000, 1, new Date(), 31, null, 0, 1, 1, false, 'head');
+        await db.rows('insertTiming', `cbad${n}`, '', 'install', 1000, 1, new Date(), 31, null, 0, 1, 1, false, 'head', null);
       }
       await head.createPart(partOf(id('inbad'), 2, ['gv-bad'], { memory: 320, disk: 1600 }));
       const failed = await world.reach(id('inbad'), live);
