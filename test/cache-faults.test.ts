@@ -3,7 +3,7 @@
  * adding packages, in every node. Packages come from a server of our own, the base is lent.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
@@ -25,7 +25,7 @@ else {
     const home = join(site.home, 'state');
     const server = new PackageServer(join(site.home, 'packages'));
     server.add(
-      { name: 'gv-lib', bytes: 100_000 }, { name: 'gv-a', depends: 'gv-lib' }, { name: 'gv-b', depends: 'gv-lib' }, { name: 'gv-bad', postinst: 'echo about to fail\nexit 7' },
+      { name: 'gv-lib', bytes: 100_000 }, { name: 'gv-a', depends: 'gv-lib' }, { name: 'gv-b', depends: 'gv-lib' }, { name: 'gv-moved' }, { name: 'gv-bad', postinst: 'echo about to fail\nexit 7' },
       { name: 'gv-slow', postinst: 'sleep 3', bytes: 20_000_000 }, { name: 'gv-big', bytes: 14_000_000 }, { name: 'gv-bigger', bytes: 22_000_000 }, { name: 'gv-huge', bytes: 80_000_000 },
     );
     await server.start();
@@ -89,6 +89,19 @@ else {
       const plan = await head.plan({ memory: 320, disk: 1600, vcpus: 1, os: 'bookworm', packages: ['gv-slow', 'gv-b'], bundles: [] }, 2);
       t.match(plan.reason, /^cache image c\d+: saves/);
       t.notOk(plan.stages.some(({ stage }) => stage === 'install'));
+    });
+
+    await t.test('the mirror has moved on since the lists were read: new lists, a new plan, no failure', async (t) => {
+      await head.plan({ memory: 320, disk: 1600, vcpus: 1, os: 'bookworm', packages: ['gv-moved'], bundles: [] }, 1);
+      server.add({ name: 'gv-moved', version: '2.0' });
+      rmSync(join(site.home, 'packages', 'gv-moved_1.0_all.deb'));
+      await head.createPart(partOf(id('moved'), 1, ['gv-moved']));
+      const part = await world.reach(id('moved'), live);
+      t.equal(part.state, 'joining', part.reason ?? '');
+      t.equal(readFileSync(join(site.host, 'nodes', `${id('moved')}-n1`, 'root/usr/share/gv-moved/version'), 'utf8'), '2.0\n');
+      t.ok((await head.awaitPartEvents(id('moved'), 0, 0)).some(({ kind, text }) => kind === 'warning' && /package lists were old/.test(text)));
+      await head.destroyPart(id('moved'));
+      await world.reach(id('moved'), ['destroyed']);
     });
 
     await t.test("the paper's way: every node installs by itself, when that is predicted to be quicker", async (t) => {
