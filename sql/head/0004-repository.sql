@@ -18,12 +18,11 @@ update images set base = layers[1];
 alter table requests add column layers text[] not null default '{}';
 
 -- installed: packages above the base before an installation. concurrency: builds and launches on the head at once, this one too; of an
--- installation in nodes: nodes. speed: of
+-- installation in nodes: nodes for each processor. speed: of
 -- one processor of the head just then, 1 = the reference. shared: built for another request, which has the row to learn from.
--- place: where an installation ran. expected: of one in nodes, what the head alone would have taken, times the nodes that share a processor.
+-- place: where an installation ran.
 alter table timings add column installed integer not null default 0;
 alter table timings add column concurrency real not null default 1;
 alter table timings add column speed real;
 alter table timings add column shared boolean not null default false;
 alter table timings add column place text not null default 'head' check (place in ('head', 'nodes'));
-alter table timings add column expected double precision;
