@@ -97,17 +97,20 @@ returning sequence
 select sequence, at, node, kind, text from events where cluster = $1 and sequence > $2 order by sequence limit 500
 
 -- :insertTiming
-insert into timings (cluster, node, stage, bytes, items, started, seconds, predicted, installed, concurrency, speed, shared, place)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+insert into timings (cluster, node, stage, bytes, items, started, seconds, predicted, installed, concurrency, speed, shared, place, expected)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 
 -- :timingsOf
 select stage, bytes, items, seconds from timings where cluster = $1 and node = '' order by id
 
+-- :nodeTimingsOf
+select node, stage, seconds from timings where cluster = $1 and node <> '' order by id
+
 -- :timingsSince
 -- the newest 3000 after the one given, whole parts only, oldest first
 -- what was built for another request, and is learned from that one's rows, is left out
-select id, cluster, stage, bytes, items, seconds, installed, concurrency, place, image from (
-  select t.id, t.cluster, t.stage, t.bytes, t.items, t.seconds, t.installed, t.concurrency, t.place, r.image
+select id, cluster, stage, bytes, items, seconds, installed, concurrency, place, expected, image from (
+  select t.id, t.cluster, t.stage, t.bytes, t.items, t.seconds, t.installed, t.concurrency, t.place, t.expected, r.image
   from timings t left join requests r on r.cluster = t.cluster
   where t.node = '' and not t.shared and t.id > $1 order by t.id desc limit 3000
 ) newest order by id

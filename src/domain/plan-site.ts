@@ -110,16 +110,17 @@ function stagesOf(work: SiteWork, image: HeldImage | undefined, missing: readonl
   const layers = image?.layers ?? [work.base];
   const fresh = add ? Math.round(bytes * (inNodes ? 1 : layerPerDeb)) : 0;
   const installed = image?.packages.size ?? 0;
+  const alone: StageWork = { stage: 'install', bytes, items, install: { packages: missing, installed } };
   const wanted: (StageWork & { when: boolean; load?: number })[] = [
     { stage: 'resolve', bytes: 0, items: resolution.asked.length, when: true },
     { stage: 'base', bytes: 0, items: 1, when: !work.baseReady },
     { stage: 'download', bytes, items, when: add },
-    { stage: 'install', bytes, items, install: { packages: missing, installed }, when: add && !inNodes, load: work.headLoad },
+    { ...alone, when: add && !inNodes, load: work.headLoad },
     // .debs are only copied into their layer: as if nothing were compressed
     { stage: 'pack', bytes: inNodes ? 0 : bytes, items: 1, when: add, load: work.headLoad },
     { stage: 'distribute', bytes: work.wire(layers, fresh), items: hosts, image: add ? resolution.key : (image?.key ?? resolution.key), when: true },
     { stage: 'launch', bytes: 0, items: nodes, when: true },
-    { stage: 'install', bytes, items, inNodes: { share: work.nodeLoad ?? 1 }, when: add && inNodes },
+    { stage: 'install', bytes, items, inNodes: { expected: inNodes ? predict(work.models, alone).seconds * (work.nodeLoad ?? 1) : 0 }, when: add && inNodes },
     { stage: 'join', bytes: 0, items: nodes, when: true },
     { stage: 'verify', bytes: 0, items: nodes, when: true },
   ];

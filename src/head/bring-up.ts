@@ -175,7 +175,8 @@ async function installInNodes(job: Job, chosen: Chosen): Promise<void> {
   const running = (await head.parts.nodes(spec.cluster)).filter((node) => node.state === 'running');
   const done = await awaitInstalled({ parts: head.parts, hosts: head.hosts, cluster: spec.cluster, signal: job.signal }, running);
   const work = { stage: 'install', bytes: stage?.bytes ?? 0, items: stage?.items ?? 0 } as const;
-  const conditions = { place: 'nodes', concurrency: chosen.planned.chosen.stages.find(({ inNodes }) => inNodes !== undefined)?.inNodes?.share ?? 1, installed: chosen.planned.chosen.image?.packages.size ?? 0 } as const;
+  const expected = chosen.planned.chosen.stages.find(({ inNodes }) => inNodes !== undefined)?.inNodes?.expected ?? 0;
+  const conditions = { place: 'nodes', expected, concurrency: running.length, installed: chosen.planned.chosen.image?.packages.size ?? 0 } as const;
   for (const { node, seconds } of done) await head.parts.measured(spec.cluster, { ...work, seconds }, watch.started, { ...conditions, node });
   await checkQuorum(job, undefined);
   await head.parts.measured(spec.cluster, { ...work, seconds: watch.seconds() }, watch.started, conditions);

@@ -194,17 +194,19 @@ export class ImageStock {
     return { layers: [...below, result.layer], stages: result.stages, packages: result.packages, installed, first };
   }
 
-  /** A cache image, made in idle time: these packages over the base, or over another image of it. */
-  async makeCache(resolution: Resolution, base: BaseImage, core: StockedImage | undefined, how: Building & { readonly pinned?: boolean }): Promise<{ image: StockedImage; made: Built; first: boolean }> {
+  /** A cache image, made in idle time: these packages over the base, or over another image of it. `made`: what is to be learned from, if it was not there. */
+  async makeCache(resolution: Resolution, base: BaseImage, core: StockedImage | undefined, how: Building & { readonly pinned?: boolean }): Promise<{ image: StockedImage; made: Built | undefined }> {
     const below: readonly Layer[] = core?.layers ?? [{ digest: base.digest, kind: 'base', bytes: base.bytes }];
     for (const { digest } of below) how.hold.digests.add(digest);
     const contents = [...(core?.contents ?? []), ...resolution.packages];
     const key = imageKey(base.digest, contents);
+    const known = (await this.all()).find((one) => one.key === key && !one.stale);
+    if (known !== undefined && (await this.secure(known, how.hold))) return { image: known, made: undefined };
     const want = { resolution: { ...resolution, key }, below, contents, kind: 'cache', pinned: how.pinned === true } as const;
     const { result, first } = await this.deltas.join(`the cache image ${key.slice(0, 8)}`, how.signal, (signal) => this.build(want, base, { ...how, signal }));
     const image = (await this.all()).find((one) => one.key === key);
     if (image === undefined) throw new GridError('internal', `cache image ${key.slice(0, 8)} was made and is not there`);
-    return { image, made: result, first };
+    return { image, made: first ? result : undefined };
   }
 
   private async build(want: { resolution: Resolution; below: readonly Layer[]; contents: readonly ResolvedPackage[]; kind: StockedImage['kind']; pinned?: boolean }, base: BaseImage, how: Building): Promise<Built> {

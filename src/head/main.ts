@@ -155,6 +155,8 @@ function makeBases(config: HeadConfig, { stock, log, activity }: HeadParts, sign
       const { stages } = await activity.during(() => stock.base(os, signal));
       if (stages.length > 0) log.info({ os, seconds: stages[0]?.seconds }, 'base image made');
       await stock.checkNames(os, ['base-files']); // reads the package names
+      const base = await stock.readyBase(os);
+      if (base !== undefined) await stock.judge(base, signal); // so that the first request need not
     } catch (error) {
       if (!signal.aborted) log.error({ os, err: error }, 'the base image could not be made; the first request tries again');
     }

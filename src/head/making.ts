@@ -3,7 +3,7 @@
  * It begins when no request has been at work for a while, runs at the lowest priority, and is abandoned in the moment in
  * which one comes; what it had not finished begins again the next time. Nothing of it can fail a request.
  */
-import { GridError, isGridError } from '../domain/error.js';
+import { GridError } from '../domain/error.js';
 import type { BaseImage, Catalogue, Collected } from '../ports.js';
 import { collectGarbage, type Collecting, type Limits } from './collect.js';
 import type { CacheConfig } from './config.js';
@@ -94,7 +94,12 @@ export class Maker {
     this.lists.set(os, lists);
     if ((await head.stock.readyBase(os))?.stale !== true) return base;
     head.log.info({ os, base: base.digest }, 'the base has newer versions in the lists; making a new one');
-    const made = await head.stock.newBase(os, signal, { progress: () => {}, idle: true });
+    const made = await head.stock.newBase(os, signal, { progress: () => {}, idle: true }).catch((error: unknown) => {
+      if (signal.aborted) throw error;
+      head.log.warn({ err: error, os }, 'the new base could not be made; the old one serves');
+      return undefined;
+    });
+    if (made === undefined) return base;
     await head.parts.madeInIdle([{ stage: 'base', seconds: made.stages.reduce((sum, { seconds }) => sum + seconds, 0), bytes: made.layer.bytes, items: 1 }], [], { speed: hostSpeed() });
     return made.layer;
   }
@@ -102,11 +107,13 @@ export class Maker {
   private async makeFor(base: BaseImage, signal: AbortSignal): Promise<void> {
     const { head, cache } = this.parts;
     const asked = await recentClosures(head, base, cache.requests, signal);
+    const tried = new Set<string>();
     for (;;) {
       const [images, models] = await Promise.all([head.stock.usable(base), head.clock.models()]);
       await this.weigh(asked, images, signal);
-      const wanted = (await wantedImages({ cache, asked, images, models, signal })).find((one) => !this.failed.has(keyOf(one)));
+      const wanted = (await wantedImages({ cache, asked, images, models, signal })).find((one) => !this.failed.has(keyOf(one)) && !tried.has(keyOf(one)));
       if (wanted === undefined) return;
+      tried.add(keyOf(wanted)); // apt may have added to it: then it is not the very image that was thought of
       await this.make(wanted, base, signal);
     }
   }
@@ -131,7 +138,6 @@ export class Maker {
       return image;
     } catch (error) {
       if (signal.aborted) throw error;
-      if (isGridError(error, 'disk-full')) throw error;
       this.failed.add(keyOf(wanted));
       head.log.warn({ err: error, packages: wanted.packages.length }, 'a cache image could not be made');
       return undefined;
@@ -150,8 +156,8 @@ export class Maker {
       if (core !== undefined && !(await head.stock.secure(core, hold))) throw new GridError('not-found', `image ${core.name} is damaged`);
       const resolution = await head.stock.resolve(base.os, core?.layers.at(-1) ?? base, names, signal);
       if (resolution.packages.length === 0) throw new GridError('bad-request', 'the base image has all of these packages already');
-      const { image, made, first } = await head.stock.makeCache(resolution, base, core !== undefined && core.layers.length < mostLayers ? core : undefined, { signal, progress: () => {}, hold, pinned });
-      if (first) await head.parts.madeInIdle(made.stages, made.packages, { installed: core?.packages.size ?? 0, speed: hostSpeed(), concurrency: head.stock.building + 1 });
+      const { image, made } = await head.stock.makeCache(resolution, base, core !== undefined && core.layers.length < mostLayers ? core : undefined, { signal, progress: () => {}, hold, pinned });
+      if (made !== undefined) await head.parts.madeInIdle(made.stages, made.packages, { installed: core?.packages.size ?? 0, speed: hostSpeed(), concurrency: head.stock.building + 1 });
       return image;
     } finally {
       hold.release();

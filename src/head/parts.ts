@@ -24,13 +24,15 @@ export interface PlacedNode {
 export interface Conditions {
   /** Packages above the base before an installation. */
   readonly installed?: number;
-  /** Builds and launches on the head at once, this one too; of an installation in nodes: nodes for each processor. */
+  /** Builds and launches on the head at once, this one too; of an installation in nodes: nodes. */
   readonly concurrency?: number;
   /** Of one processor of the head, 1 = the reference. */
   readonly speed?: number;
   /** It was built for another request, whose row is learned from. */
   readonly shared?: boolean;
   readonly place?: 'head' | 'nodes';
+  /** Of an installation in nodes: seconds that the head would take, times the nodes that share a processor. */
+  readonly expected?: number;
   /** One node's own; the whole part's row has none. */
   readonly node?: string;
 }
@@ -170,10 +172,10 @@ export class Parts {
 
   /** Measured seconds, beside what the plan had predicted for that stage. */
   async measured(cluster: string, stage: MeasuredStage, started: Date, conditions: Conditions = {}): Promise<void> {
-    const { node = '', installed = 0, concurrency = 1, speed = null, shared = false, place = 'head' } = conditions;
+    const { node = '', installed = 0, concurrency = 1, speed = null, shared = false, place = 'head', expected = null } = conditions;
     const plan = (await this.db.row<RequestRow>('request', cluster))?.plan;
     const predicted = plan?.stages.find((planned) => planned.stage === stage.stage)?.predicted ?? null;
-    await this.db.soon.rows('insertTiming', cluster, node, stage.stage, stage.bytes, stage.items, started, stage.seconds, predicted, installed, concurrency, speed, shared, place);
+    await this.db.soon.rows('insertTiming', cluster, node, stage.stage, stage.bytes, stage.items, started, stage.seconds, predicted, installed, concurrency, speed, shared, place, expected);
     if (node === '') await this.event(cluster, 'stage-done', `${stage.stage} ${stage.seconds.toFixed(2)} s`);
   }
 
@@ -188,7 +190,7 @@ export class Parts {
     const name = `idle-${Date.now().toString(36)}-${Math.trunc(Math.random() * 1e6)}`;
     await this.packageTimings(name, timings);
     for (const { stage, bytes, items, seconds } of stages) {
-      await this.db.soon.rows('insertTiming', name, '', stage, bytes, items, new Date(Date.now() - seconds * 1000), seconds, null, conditions.installed ?? 0, conditions.concurrency ?? 1, conditions.speed ?? null, false, 'head');
+      await this.db.soon.rows('insertTiming', name, '', stage, bytes, items, new Date(Date.now() - seconds * 1000), seconds, null, conditions.installed ?? 0, conditions.concurrency ?? 1, conditions.speed ?? null, false, 'head', null);
     }
   }
 

@@ -19,6 +19,7 @@ interface TimingRow {
   readonly installed: number;
   readonly concurrency: number;
   readonly place: 'head' | 'nodes';
+  readonly expected: number | null;
 }
 
 export class SiteClock {
@@ -63,7 +64,7 @@ function observation(row: TimingRow, phases: readonly PackageTiming[], processor
   const { stage, bytes, items, installed, concurrency } = row;
   const image = row.image === null ? {} : { image: row.image };
   if (stage !== 'install' && stage !== 'pack') return { stage, bytes, items, seconds: row.seconds, ...image };
-  if (row.place === 'nodes') return { stage, bytes, items, seconds: row.seconds, inNodes: { share: concurrency } };
+  if (row.place === 'nodes') return { stage, bytes, items, seconds: row.seconds, inNodes: { expected: row.expected ?? 0 } };
   const load = Math.max(1, concurrency / processors);
   const alone = phases.map((phase) => ({ ...phase, seconds: phase.seconds / load }));
   return { stage, bytes, items, seconds: row.seconds / load, ...image, ...(stage === 'install' ? { install: { phases: alone, installed } } : {}) };

@@ -20,8 +20,8 @@ export interface TestPackage {
 export class PackageServer {
   private server: Server | undefined;
   private port = 0;
-  /** Requests for .debs that came, oldest first. */
-  readonly fetched: string[] = [];
+  /** Each .deb is sent so much later. */
+  delayMs = 0;
 
   constructor(readonly dir: string) {
     mkdirSync(dir, { recursive: true });
@@ -37,10 +37,9 @@ export class PackageServer {
   async start(): Promise<void> {
     this.server = createServer((request, response) => {
       const file = join(this.dir, basename(decodeURIComponent(request.url ?? '')));
-      if (file.endsWith('.deb')) this.fetched.push(basename(file));
       if (!existsSync(file) || statSync(file).isDirectory()) return void response.writeHead(404).end();
       response.writeHead(200, { 'content-length': statSync(file).size });
-      createReadStream(file).pipe(response);
+      setTimeout(() => createReadStream(file).pipe(response), file.endsWith('.deb') ? this.delayMs : 0);
     });
     await new Promise<void>((resolve) => this.server?.listen(this.port, '127.0.0.1', resolve));
     this.port = (this.server.address() as AddressInfo).port;

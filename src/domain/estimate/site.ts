@@ -29,9 +29,9 @@ export interface Observation {
   readonly inNodes?: InNodes;
 }
 
-/** An installation in every node; `share`: how many of them had one processor. */
+/** An installation in every node. `expected`: seconds that the head alone would take for it, times the nodes that share a processor. */
 export interface InNodes {
-  readonly share: number;
+  readonly expected: number;
 }
 
 /** What a stage has to do. */
@@ -63,7 +63,7 @@ const MiB = 1024 * 1024;
 export function learn(site: SiteModels, seen: Observation): SiteModels {
   switch (seen.stage) {
     case 'install':
-      if (seen.inNodes !== undefined) return { ...site, inNodes: learnLine(site.inNodes, shared(seen, seen.inNodes), seen.seconds) };
+      if (seen.inNodes !== undefined) return { ...site, inNodes: learnLine(site.inNodes, [1, seen.inNodes.expected], seen.seconds) };
       return { ...site, install: learnInstall(site.install, { bytes: seen.bytes, items: seen.items, seconds: seen.seconds, installed: seen.install?.installed ?? 0, phases: seen.install?.phases ?? [] }) };
     case 'distribute':
       return { ...site, transfer: learnTransfer(site.transfer, transferOf(seen), seen.seconds) };
@@ -76,7 +76,7 @@ export function learn(site: SiteModels, seen: Observation): SiteModels {
 export function predictAll(site: SiteModels, work: StageWork): readonly [Prediction, ...Prediction[]] {
   switch (work.stage) {
     case 'install': {
-      if (work.inNodes !== undefined) return [inNodes(site, work, work.inNodes)];
+      if (work.inNodes !== undefined) return [{ stage: 'install', model: 'in-nodes', ...predictLine(inNodesPrior, site.inNodes, [1, work.inNodes.expected]) }];
       const best = bestModel(site.install);
       const install = work.install ?? { packages: [], installed: 0 };
       const by = (model: (typeof installModels)[number]): Prediction => ({ stage: 'install', model, ...predictInstall(site.install, model, install) });
@@ -94,14 +94,6 @@ export function predict(site: SiteModels, work: StageWork): Prediction {
   if (work.stage !== 'install' || work.inNodes !== undefined) return predictAll(site, work)[0];
   const model = bestModel(site.install);
   return { stage: 'install', model, ...predictInstall(site.install, model, work.install ?? { packages: [], installed: 0 }) };
-}
-
-function inNodes(site: SiteModels, work: StageWork, how: InNodes): Prediction {
-  return { stage: 'install', model: 'in-nodes', ...predictLine(inNodesPrior, site.inNodes, shared(work, how)) };
-}
-
-function shared(work: { bytes: number; items: number }, { share }: InNodes): readonly number[] {
-  return [1, (work.bytes / MiB) * share, work.items * share];
 }
 
 function transferOf(work: { image?: string; bytes: number; items: number }): { image?: string; bytes: number; hosts: number } {
