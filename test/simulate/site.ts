@@ -14,6 +14,8 @@ export interface CacheImage {
   readonly packages: readonly number[];
   readonly has: Uint8Array;
   readonly layers: readonly { readonly id: number; readonly bytes: number }[];
+  /** The image that its last layer stands on, if that is not the base. */
+  readonly parent?: CacheImage;
 }
 
 export function bytesOf(images: readonly CacheImage[]): number {
@@ -78,7 +80,7 @@ export class Site {
     const has = new Uint8Array(this.world.data.packages.length);
     for (const index of packages) has[index] = 1;
     const id = this.images.size;
-    const image = { id, packages, has, layers: [...(parent?.layers ?? []), { id, bytes: Math.round(this.world.bytesOf(own) * layerPerDeb) }] };
+    const image = { id, packages, has, layers: [...(parent?.layers ?? []), { id, bytes: Math.round(this.world.bytesOf(own) * layerPerDeb) }], ...(parent === undefined ? {} : { parent }) };
     this.images.set(key, image);
     return image;
   }
@@ -110,6 +112,17 @@ export class Site {
     const of = (stage: 'download' | 'pack', size: number): number => predict(this.models, { stage, bytes: size, items: 1 }).seconds;
     const perByte = of('download', bytes) - of('download', 0) + of('pack', bytes) - of('pack', 0);
     return ownSeconds(this.models.install.packages, { name, debBytes: bytes }) + perByte;
+  }
+
+  /** Predicted seconds of a closure that are no single package's: one transaction, its triggers, the begin of a download and of packing. */
+  wholeSeconds(closure: Closure): number {
+    return Math.max(0, this.seconds(closure, undefined) - closure.packages.reduce((sum, index) => sum + this.secondsOf(index), 0));
+  }
+
+  /** Predicted seconds that requests wait, all together, until every host has a layer of so many bytes. */
+  bringSeconds(bytes: number): number {
+    const of = (size: number): number => predict(this.models, { stage: 'distribute', bytes: size, items: hostCount }).seconds;
+    return of(bytes * hostCount) - of(0);
   }
 
   /** Predicted seconds that an image saves a closure against the base image, on hosts that have it. */
