@@ -61,6 +61,7 @@ export class Site {
   private installs = 0;
   private heldBytes = 0;
   private memo = new Map<number, { install: number; download: number; pack: number }>();
+  private perByte: { models: SiteModels; seconds: number } | undefined;
   private readonly truths = new Map<number, number>();
   private readonly missed = new Map<number, readonly number[]>();
 
@@ -109,9 +110,16 @@ export class Site {
   /** Predicted seconds of one package, with what its bytes cost in download and pack: its worth in an image. */
   secondsOf(index: number): number {
     const [name = '', bytes = 0] = this.world.data.packages[index] ?? [];
-    const of = (stage: 'download' | 'pack', size: number): number => predict(this.models, { stage, bytes: size, items: 1 }).seconds;
-    const perByte = of('download', bytes) - of('download', 0) + of('pack', bytes) - of('pack', 0);
-    return ownSeconds(this.models.install.packages, { name, debBytes: bytes }) + perByte;
+    return ownSeconds(this.models.install.packages, { name, debBytes: bytes }) + bytes * this.secondsPerByte();
+  }
+
+  private secondsPerByte(): number {
+    if (this.perByte?.models === this.models) return this.perByte.seconds;
+    const many = 1e8;
+    const of = (stage: 'download' | 'pack', bytes: number): number => predict(this.models, { stage, bytes, items: 1 }).seconds;
+    const seconds = (of('download', many) - of('download', 0) + of('pack', many) - of('pack', 0)) / many;
+    this.perByte = { models: this.models, seconds };
+    return seconds;
   }
 
   /** Predicted seconds of a closure that are no single package's: one transaction, its triggers, the begin of a download and of packing. */

@@ -25,8 +25,9 @@ export interface Worth<P> {
   readonly needs?: readonly P[];
 }
 
-const mostClosures = 60; // looked at as a whole in each step
-const mostUnits = 40; // of the best single packages: they are rated with the closures that they complete
+const mostClosures = 30; // looked at as a whole in each step
+const mostAsked = 400; // closures that may be completed
+const mostUnits = 20; // of the best single packages: they are rated with the closures that they complete
 
 /** @returns the image after each step, each holding the one before, up to `budget` bytes */
 export function growImages<P>(asked: readonly Asked<P>[], worthOf: (name: P) => Worth<P>, budget: number): readonly GrownImage<P>[] {
@@ -94,10 +95,15 @@ class Growth {
       this.bytes += this.of.size[i] ?? 0;
     }
     const open = (packages: Int32Array): boolean => packages.some((i) => this.has[i] === 0);
-    this.units = this.units.flatMap((rated) => (!rated.unit.some((i) => this.inside[i] === 1) ? [rated] : open(rated.unit) ? [this.rate(rated.unit)] : []));
+    this.units = this.units.flatMap((rated) => (!this.touches(rated.unit) ? [rated] : open(rated.unit) ? [this.rate(rated.unit)] : []));
     for (const i of unit) this.inside[i] = 0;
     this.closures = this.closures.filter(({ packages }) => open(packages));
     this.missing = Int32Array.from(this.closures, ({ packages }) => packages.find((i) => this.has[i] === 0) ?? -1);
+  }
+
+  private touches(unit: Int32Array): boolean {
+    for (const i of unit) if (this.inside[i] === 1) return true;
+    return false;
   }
 
   private rate(unit: Int32Array): Rated {
@@ -113,15 +119,19 @@ class Growth {
 
   private withCompleted(rated: Rated): Rated {
     for (const i of rated.unit) this.inside[i] = 1;
-    let completed = 0;
+    let value = rated.value;
     for (let c = 0; c < this.missing.length; c += 1) {
-      if (this.inside[this.missing[c] ?? 0] === 0) continue;
-      const closure = this.closures[c];
-      if (closure?.packages.every((i) => this.has[i] === 1 || this.inside[i] === 1) === true) completed += closure.whole;
+      if (this.inside[this.missing[c] ?? 0] === 1) value += this.wholeIfComplete(c);
     }
     for (const i of rated.unit) this.inside[i] = 0;
-    const value = rated.value + completed;
     return { ...rated, value, density: value / (rated.bytes + 1) };
+  }
+
+  private wholeIfComplete(c: number): number {
+    const closure = this.closures[c];
+    if (closure === undefined) return 0;
+    for (const i of closure.packages) if (this.has[i] === 0 && this.inside[i] === 0) return 0;
+    return closure.whole;
   }
 }
 
@@ -153,7 +163,7 @@ function numbered<P>(asked: readonly Asked<P>[], names: readonly P[], worthOf: (
     size: Float64Array.from(worth, ({ bytes }) => bytes),
     units: unitsOf(sets, worth.map(({ needs }, i) => (needs === undefined ? undefined : Int32Array.from(new Set([i, ...numbers(needs)]))))),
     // rarest package first
-    closures: asked.map(({ weight: times, whole = 0 }, c) => ({ packages: (sets[c] ?? new Int32Array()).sort((a, b) => (weight[a] ?? 0) - (weight[b] ?? 0)), weight: times, whole: times * whole })).sort((a, b) => b.weight - a.weight),
+    closures: asked.map(({ weight: times, whole = 0 }, c) => ({ packages: (sets[c] ?? new Int32Array()).sort((a, b) => (weight[a] ?? 0) - (weight[b] ?? 0)), weight: times, whole: times * whole })).sort((a, b) => b.weight - a.weight).slice(0, mostAsked),
   };
 }
 
