@@ -8,7 +8,7 @@ import type { Layer, PackageTiming, Resolution } from './domain/image.js';
 import type { NodeDefinition, NodeId, NodeStatus, PartSpec } from './domain/node.js';
 import type { SitePlan, Stage } from './domain/plan.js';
 import type { ClusterState } from './domain/lifecycle.js';
-import type { EstimateExplanation, EstimateReport, ImageDetail, ImageView } from './domain/admin-views.js';
+import type { EstimateExplanation, EstimateReport } from './domain/admin-views.js';
 import type { AccessView, Caller, ClusterView, EventView, PlanView, SiteSnapshot, SiteState, SiteView } from './domain/views.js';
 
 // ---------------------------------------------------------------- machines
@@ -321,15 +321,8 @@ export interface HeadService {
  */
 export interface HeadAdmin {
   readonly site: string;
-  readonly images: ImageAdmin;
+  readonly images: Repository;
   readonly estimates: EstimateAdmin;
-}
-
-export interface ImageAdmin {
-  /** Bases, caches and deltas, last used first. */
-  list(): Promise<readonly ImageView[]>;
-  /** By key or a beginning of it that fits one image only; else not-found or bad-request naming those that it fits. */
-  show(key: string): Promise<ImageDetail>;
 }
 
 export interface EstimateAdmin {

@@ -187,19 +187,6 @@ update images set stale = $2 where key = $1 and stale <> $2
 -- :pinImage
 update images set pinned = true where key = $1
 
--- :allImages
--- bases stand for themselves; how often one was used is not counted
-select key, os, layers, jsonb_array_length(packages) as packages, built, last_used as "lastUsed", uses from images
-union all
-select digest, os, array[digest], 0, built, null, 0 from layers where kind = 'base'
-order by "lastUsed" desc nulls last, built desc
-
--- :allLayers
-select digest, kind, bytes from layers
-
--- :imageContent
-select layers, packages from images where key = $1
-
 -- :dropImage
 delete from images where key = $1
 

@@ -1,41 +1,5 @@
-/** What a head's administrator sees of its images and estimates (wsdl/admin.wsdl). Times are ISO texts, sizes bytes. */
-import type { LayerKind } from './image.js';
+/** What a head's administrator sees of its estimates (wsdl/admin.wsdl). Times are ISO texts, sizes bytes. */
 import type { Stage } from './plan.js';
-
-export interface ImageView {
-  /** Base: the digest of its layer. Others: the key of the closure that it answers for. */
-  readonly key: string;
-  /** Of its topmost layer. */
-  readonly kind: LayerKind;
-  readonly os: string;
-  readonly packages: number;
-  readonly layers: number;
-  /** Bytes of its layers above the base; of a base, its own. */
-  readonly bytes: number;
-  readonly built: string;
-  readonly lastUsed?: string;
-  readonly uses: number;
-  /** False if a file of it is missing or damaged: it is not used, and made again when it is needed. */
-  readonly whole: boolean;
-}
-
-export interface ImageDetail {
-  readonly image: ImageView;
-  readonly layers: readonly ImageLayer[];
-  readonly packages: readonly ImagePackage[];
-}
-
-export interface ImageLayer {
-  readonly digest: string;
-  readonly kind: LayerKind;
-  readonly bytes: number;
-}
-
-export interface ImagePackage {
-  readonly name: string;
-  readonly version: string;
-  readonly debBytes: number;
-}
 
 /** How good one model was at one stage, over this site's own past. Errors are shares of the measured seconds (0.1 = 10 %). */
 export interface ModelReport {

@@ -3,6 +3,7 @@
  * its operations in soap/contract.ts, and its lines here.
  */
 import { GridError } from '../domain/error.js';
+import { checkName } from '../domain/names.js';
 import type { HeadAdmin } from '../ports.js';
 import type { adminOperations } from '../soap/contract.js';
 import type { Handlers } from '../soap/server.js';
@@ -13,11 +14,20 @@ export function checkAdministrator(subject: string, administrators: readonly str
   throw new GridError('not-authorized', `${subject} is no administrator of this head`, { hint: 'the head\'s own certificate is (root on its machine: gridvc --head), and who is named in its setting "administrators"' });
 }
 
-export function adminHandlers(admin: HeadAdmin): Handlers<typeof adminOperations, void> {
+/** @param stopping ends a build that is under way when the head stops */
+export function adminHandlers(admin: HeadAdmin, stopping: AbortSignal): Handlers<typeof adminOperations, void> {
   const { site, images, estimates } = admin;
   return {
-    listImages: async () => ({ site, images: await images.list() }),
-    showImage: async (_, { key }) => ({ site, detail: await images.show(key) }),
+    listImages: async () => ({ site, images: await images.images() }),
+    showImage: async (_, { name }) => ({ site, image: await images.image(name) }),
+    buildImage: async (_, asked) => {
+      checkName('os', asked.os);
+      for (const name of asked.packages) checkName('package', name);
+      for (const name of asked.bundles) checkName('bundle', name);
+      if (asked.packages.length + asked.bundles.length === 0) throw new GridError('bad-request', 'an image of which packages or bundles?');
+      return { site, image: await images.build(asked, stopping) };
+    },
+    collectImages: async () => ({ site, collected: await images.collect() }),
     reportEstimates: async () => ({ report: await estimates.report() }),
     explainEstimate: async (_, { cluster }) => ({ explanation: await estimates.explain(cluster) }),
   };

@@ -35,11 +35,11 @@ import { ClockAdmin } from './estimate-admin.js';
 import { parseHeadConfig, type HeadConfig, type HostConfig } from './config.js';
 import { Head } from './head.js';
 import { Hosts, type ComputeHost } from './hosts.js';
-import { StockAdmin } from './image-admin.js';
 import { ImageStock } from './images.js';
 import { Kernels } from './kernels.js';
 import { Maker } from './making.js';
 import { Parts } from './parts.js';
+import { CacheRepository } from './repository.js';
 import { SiteClock } from './site-clock.js';
 import { serveHead } from './soap.js';
 import { Tasks } from './tasks.js';
@@ -122,7 +122,8 @@ async function start(config: HeadConfig, log: Log): Promise<() => Promise<void>>
       },
       gatekeeper: config.gatekeeper,
       service: new Head(made, tasks, config.releases, stopping.signal),
-      admin: { site: config.site, images: new StockAdmin(db, builder), estimates: new ClockAdmin(config.site, db, clock) },
+      admin: { site: config.site, images: new CacheRepository(made, maker, (digest) => builder.contents(digest)), estimates: new ClockAdmin(config.site, db, clock) },
+      stopping: stopping.signal,
       administrators: [ownSubject(certificate, config.certificate), ...config.administrators],
       log,
     });

@@ -11,7 +11,7 @@ import { demandsOn, recentClosures, type AskedOften } from './demand.js';
 import type { HeadParts } from './bring-up.js';
 import { hostSpeed } from './host-speed.js';
 import type { StockedImage } from './stocked-image.js';
-import { savedByImage, wantedImages, type Wanted } from './wanted.js';
+import { mostLayers, savedByImage, wantedImages, type Wanted } from './wanted.js';
 
 export interface MakerParts {
   readonly head: HeadParts;
@@ -24,7 +24,6 @@ export interface MakerParts {
 
 const lookMs = 500;
 const againSeconds = 600; // without any change: lists grow old, layers come due
-const mostLayers = 5; // an image of more is not added to
 
 export class Maker {
   /** Predicted seconds that each image is worth, by key, as of the last round. */
@@ -111,7 +110,7 @@ export class Maker {
     for (;;) {
       const [images, models] = await Promise.all([head.stock.usable(base), head.clock.models()]);
       await this.weigh(asked, images, signal);
-      const wanted = (await wantedImages({ cache, asked, images, models, signal })).find((one) => !this.failed.has(keyOf(one)) && !tried.has(keyOf(one)));
+      const wanted = (await wantedImages({ cache, asked, images, models, hosts: head.hosts.all.length, signal })).find((one) => !this.failed.has(keyOf(one)) && !tried.has(keyOf(one)));
       if (wanted === undefined) return;
       tried.add(keyOf(wanted)); // apt may have added to it: then it is not the very image that was thought of
       await this.make(wanted, base, signal);

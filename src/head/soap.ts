@@ -30,6 +30,8 @@ export interface HeadServerOptions {
   readonly admin: HeadAdmin;
   /** Subject DNs: the head's own, and those of its configuration. */
   readonly administrators: readonly string[];
+  /** Ends what an administrator waits for. */
+  readonly stopping?: AbortSignal;
   /** Largest body in bytes, default 128 MiB: a part holds the uploads of its request, in base64. */
   readonly bodyBytes?: number;
   readonly log: Log;
@@ -55,7 +57,7 @@ export async function serveHead(options: HeadServerOptions): Promise<{ port: num
   await mountSoap(app, {
     service: services.admin,
     path: '/soap/admin',
-    handlers: adminHandlers(options.admin),
+    handlers: adminHandlers(options.admin, options.stopping ?? new AbortController().signal),
     identify: async (request) => checkAdministrator(await options.subjectOf(request.socket as TLSSocket), options.administrators),
     log,
   });

@@ -4,11 +4,14 @@ import { popularPackages } from '../domain/cache/popularity.js';
 import { propose, savedBy, trustInRepeats, type Judging, type Proposal } from '../domain/cache/proposals.js';
 import { mostSaved, type Demand, type Offer } from '../domain/cache/saved-time.js';
 import { valuesOf } from '../domain/cache/value.js';
-import type { SiteModels } from '../domain/estimate/site.js';
+import { predict, type SiteModels } from '../domain/estimate/site.js';
 import type { ResolvedPackage } from '../domain/image.js';
 import type { CacheConfig } from './config.js';
 import { addingSeconds, demandsOn, packageWorth, type AskedOften } from './demand.js';
 import type { StockedImage } from './stocked-image.js';
+
+/** An image of more layers is not added to. */
+export const mostLayers = 5;
 
 /** An image to be made: these packages, above the base or above another one that is wanted. */
 export interface Wanted {
@@ -24,6 +27,8 @@ export interface Weighing {
   /** Fresh ones, over the base that counts. */
   readonly images: readonly StockedImage[];
   readonly models: SiteModels;
+  /** How many compute hosts will have to get a new layer. */
+  readonly hosts: number;
   readonly signal: AbortSignal;
 }
 
@@ -52,7 +57,10 @@ async function saved(of: Weighing): Promise<readonly Wanted[]> {
   const packages = packagesOf(asked);
   const budget = cache.megabytes * 1e6;
   const worth = memo((name: string) => packageWorth(models, packages.get(name) ?? { name, version: '', architecture: '', debBytes: 0 }));
-  const proposals = propose(asked.map(({ resolution, weight }) => ({ packages: resolution.packages.map(({ name }) => name), weight })), worth, budget)
+  const whole = ({ packages: all }: AskedOften['resolution']): number => Math.max(0, addingSeconds(models, all, nothing) - all.reduce((sum, { name }) => sum + worth(name).seconds, 0));
+  const grounds = images.filter(({ kind, layers }) => kind !== 'debs' && layers.length < mostLayers);
+  const question = asked.map(({ resolution, weight }) => ({ packages: resolution.packages.map(({ name }) => name), weight, whole: whole(resolution) }));
+  const proposals = propose({ asked: question, worthOf: worth, budget, grounds: grounds.map((image) => ({ packages: [...image.packages.keys()], bytes: ownBytes(image) })) })
     .filter((proposal) => !images.some((image) => allOf(proposal).every((name) => image.packages.has(name)) && image.packages.size === allOf(proposal).length));
   const by = judging(of);
   const saves = (image: number, closure: number): number => {
@@ -62,7 +70,13 @@ async function saved(of: Weighing): Promise<readonly Wanted[]> {
     return proposal === undefined ? 0 : savedBy(by, proposal, closure, asked[closure]?.weight ?? 0);
   };
   const ids = new Map<Proposal<string>, number>(proposals.map((proposal, i) => [proposal, -1 - i]));
-  const offers: Offer[] = [...images.map((image) => offerOf(image)), ...proposals.map((proposal): Offer => ({ layers: layersOf(proposal).map((one) => ({ id: ids.get(one) ?? 0, bytes: one.packages.reduce((sum, name) => sum + worth(name).bytes, 0) })) }))];
+  const layersOffered = (one: Proposal<string>): Offer['layers'] => {
+    const ground = one.held === undefined ? undefined : grounds[one.held];
+    if (ground !== undefined) return offerOf(ground).layers;
+    const bytes = one.packages.reduce((sum, name) => sum + worth(name).bytes, 0);
+    return [{ id: ids.get(one) ?? 0, bytes, cost: bringSeconds(models, bytes, of.hosts) }];
+  };
+  const offers: Offer[] = [...images.map((image) => offerOf(image)), ...proposals.map((proposal): Offer => ({ layers: layersOf(proposal).flatMap(layersOffered) }))];
   const demands = await demandsOn(asked, offers.length, saves, of.signal);
   const held = mostSaved(offers, demands, budget).held;
   const values = valuesOf(offers.length, demands.map((demand): Demand => ({ ...demand, saves: new Map([...demand.saves].filter(([image]) => held.includes(image))) })));
@@ -87,6 +101,16 @@ export function savedByImage({ asked, models }: Pick<Weighing, 'asked' | 'models
   const packages = asked[closure]?.resolution.packages ?? [];
   if (image.kind === 'debs' || !isUsable(image.packages, packages, false)) return 0;
   return addingSeconds(models, packages, nothing) - addingSeconds(models, packages, image.packages);
+}
+
+/** Predicted seconds that requests wait, all together, until every host has a new layer of so many bytes. */
+function bringSeconds(models: SiteModels, bytes: number, hosts: number): number {
+  const of = (size: number): number => predict(models, { stage: 'distribute', bytes: size, items: hosts }).seconds;
+  return of(bytes * hosts) - of(0);
+}
+
+function ownBytes(image: StockedImage): number {
+  return image.layers.slice(1).reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 const nothing = { has: () => false, size: 0 };

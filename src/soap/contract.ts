@@ -2,7 +2,7 @@
  * Every operation of the four WSDLs: its input and output as shapes, in the names and order of types.xsd.
  * The types are those of src/domain/views.ts and src/ports.ts; the compiler checks that at the end of this file.
  */
-import type { EstimateExplanation, EstimateReport, ImageDetail, ImageView } from '../domain/admin-views.js';
+import type { EstimateExplanation, EstimateReport } from '../domain/admin-views.js';
 import { errorKinds } from '../domain/error.js';
 import { layerKinds } from '../domain/image.js';
 import { clusterStates } from '../domain/lifecycle.js';
@@ -12,7 +12,7 @@ import type { SitePlan } from '../domain/plan.js';
 import type { RequestFile } from '../domain/request.js';
 import { siteStates } from '../domain/views.js';
 import type { AccessView, ClusterView, EventView, PlanView, SiteSnapshot, SiteView } from '../domain/views.js';
-import type { MeasuredStage, PartRequest, PartView } from '../ports.js';
+import type { Collected, MeasuredStage, PartRequest, PartView, StoredImage, StoredImageDetails } from '../ports.js';
 import { element, flag, list, maybe, real, text, whole, word } from './shape.js';
 import type { Shape, Value } from './shape.js';
 
@@ -65,12 +65,12 @@ const partSpec = element({
 });
 
 const layerKind = word(layerKinds);
-const imageView = element({
-  key: text, kind: layerKind, os: text, packages: whole, layers: whole, bytes: whole, built: text, lastUsed: maybe(text), uses: whole, whole: flag,
-});
-const imageDetail = element({
-  image: imageView, layers: list(element({ digest: text, kind: layerKind, bytes: whole })), packages: list(element({ name: text, version: text, debBytes: whole })),
-});
+const storedFields = {
+  name: text, kind: layerKind, os: text, packages: whole, bytes: whole, uses: whole, made: text, lastUsed: text, value: real, state: word(['fresh', 'stale']), inUse: flag,
+};
+const storedImage = element(storedFields);
+const storedImageDetails = element({ ...storedFields, layers: list(element({ digest: text, kind: layerKind, bytes: whole })), contents: list(text) });
+const collected = element({ removed: list(element({ what: text, where: text, bytes: whole, reason: text })), bytes: whole });
 const modelReport = element({
   stage, model: text, used: flag, why: maybe(text), count: whole, meanError: real, p90Error: real, worstError: real, bias: real, meanSeconds: real, inside: real,
 });
@@ -140,8 +140,10 @@ export const headOperations = {
 
 /** Every answer names the site: an administrator may have several heads. */
 export const adminOperations = {
-  listImages: { input: none, output: element({ site: text, images: list(imageView) }) },
-  showImage: { input: element({ key: text }), output: element({ site: text, detail: imageDetail }) },
+  listImages: { input: none, output: element({ site: text, images: list(storedImage) }) },
+  showImage: { input: element({ name: text }), output: element({ site: text, image: storedImageDetails }) },
+  buildImage: { input: element({ os: text, packages: list(text), bundles: list(text) }), output: element({ site: text, image: storedImage }) },
+  collectImages: { input: none, output: element({ site: text, collected }) },
   reportEstimates: { input: none, output: element({ report: estimateReport }) },
   explainEstimate: { input: part, output: element({ explanation: estimateExplanation }) },
 };
@@ -198,9 +200,10 @@ agrees<
     Same<Value<typeof measuredStage>, MeasuredStage>,
     Same<Value<typeof partRequest>, PartRequest>,
     Same<Omit<WirePartSpec, 'files'>, Omit<PartSpec, 'files'>>,
-    Same<Value<typeof imageView>, ImageView>,
-    Same<Value<typeof imageDetail>, ImageDetail>,
+    Same<Value<typeof storedImage>, StoredImage>,
+    Same<Value<typeof storedImageDetails>, StoredImageDetails>,
+    Same<Value<typeof collected>, Collected>,
     Same<Value<typeof estimateReport>, EstimateReport>,
     Same<Value<typeof estimateExplanation>, EstimateExplanation>,
   ]
->(true, true, true, true, true, true, true, true, true, true, true, true, true, true, true);
+>(true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true);
