@@ -4,11 +4,7 @@
  * Debian packages; then it runs the thing and ends with its exit code. Plain JavaScript without dependencies,
  * since nothing is installed yet. Says one line for each thing it does, nothing for what is already there.
  *
-<<<<<<< HEAD
- *   node bin/setup.mjs demo|test|bench|bench-gram|simulate [arguments...]   set up, then run
-=======
- *   node bin/setup.mjs demo|test|test:xen|bench|simulate [arguments...]   set up, then run (demo, bench: with QEMU if an argument is --xen or xen)
->>>>>>> 361c584 (ci: npm run test:xen, one closing sum)
+ *   node bin/setup.mjs demo|test|test:xen|bench|bench-gram|simulate [arguments...]   set up, then run
  *   node bin/setup.mjs packages [--tests]               only the Debian packages (`gridvc setup`)
  *   node bin/setup.mjs build                            only npm packages and the build
  *
@@ -44,11 +40,7 @@ async function main([what, ...rest]) {
   if (what === 'packages') return debianPackages(rest.includes('--tests') ? ['run', 'test'] : ['run'], 'sudo gridvc setup');
   const target = Object.hasOwn(targets, what ?? '') ? targets[what] : undefined;
   if (target === undefined) {
-<<<<<<< HEAD
-    console.error('usage: node bin/setup.mjs demo|test|bench|bench-gram|simulate [arguments...]\n       node bin/setup.mjs packages [--tests] | build');
-=======
-    console.error('usage: node bin/setup.mjs demo|test|test:xen|bench|simulate [arguments...]\n       node bin/setup.mjs packages [--tests] | build');
->>>>>>> 361c584 (ci: npm run test:xen, one closing sum)
+    console.error('usage: node bin/setup.mjs demo|test|test:xen|bench|bench-gram|simulate [arguments...]\n       node bin/setup.mjs packages [--tests] | build');
     process.exitCode = 2;
     return;
   }
