@@ -41,7 +41,7 @@ else
       const db = await head(server.url('rollback'));
       t.teardown(() => db.close());
       await t.rejects(db.transaction(async (tx) => {
-        await tx.rows('putHost', 'h1', 'container', 1, 1, 1, []);
+        await tx.rows('putHost', 'h1', 'container', 1, 1, 1, [], '');
         throw new Error('no');
       }), /no/);
       t.same(await db.rows('hostCapacities', ['h1']), []);
@@ -52,7 +52,7 @@ else
       t.teardown(() => db.close());
       const secrets = await openSecrets<PartSpec>(join(server.home, 'secrets'));
       const parts = new Parts('alpha', db, secrets);
-      await db.rows('putHost', 'h1', 'container', 1000, 9000, 4, []);
+      await db.rows('putHost', 'h1', 'container', 1000, 9000, 4, [], '');
       const place = async (): Promise<{ name: string; host: string; address: string }[]> => [{ name: 'n1', host: 'h1', address: '10.0.0.5' }];
       t.equal(await parts.insert(spec, place), true);
       t.equal(await parts.insert(spec, place), false, 'the second time changes nothing');
