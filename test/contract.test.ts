@@ -17,7 +17,7 @@ import t from 'tap';
 import { HeadClient } from '../gatekeeper/head-client.js';
 import { serveGatekeeper } from '../gatekeeper/server.js';
 import { diskUploads } from '../gatekeeper/uploads.js';
-import type { EstimateExplanation, EstimateReport, ImageDetail, ImageView } from '../src/domain/admin-views.js';
+import type { EstimateExplanation, EstimateReport, HostView, ImageDetail, ImageView } from '../src/domain/admin-views.js';
 import { errorKinds, GridError, isGridError } from '../src/domain/error.js';
 import type { PartSpec } from '../src/domain/node.js';
 import type { RawRequest } from '../src/domain/request.js';
@@ -105,7 +105,7 @@ const sites = {
 const head = {
   snapshot: recorder('snapshot', { site: 'alpha', releases: ['bookworm'], bundles: [], hosts: [{ host: 'h1', freeMemory: 1, freeDisk: 2, vcpus: 3 }] }, 0), plan: recorder('plan', sitePlan, 0),
   check: recorder('check', undefined, 0), createPart: recorder('createPart', part, 0), getPart: recorder('getPart', part, 0), awaitPartEvents: recorder('awaitPartEvents', [event], 0), confirmPart: recorder('confirmPart', part, 0),
-  extendPart: recorder('extendPart', part, 0), destroyPart: recorder('destroyPart', part, 0),
+  extendPart: recorder('extendPart', part, 0), nodeConsole: recorder('nodeConsole', odd, 0), destroyPart: recorder('destroyPart', part, 0),
 } as unknown as HeadService;
 
 const image: ImageView = { key: 'ab12', kind: 'delta', os: 'bookworm', packages: 3, layers: 2, bytes: 2 ** 40, built: '2025-01-02T03:04:05Z', uses: 1, whole: true };
@@ -116,10 +116,12 @@ const explanation: EstimateExplanation = {
   stages: [{ stage: 'install', model: 'M3', predicted: 1, low: 0.5, high: 2, measured: 1.5, bytes: 10, items: 3, others: [{ model: 'M0', predicted: 4 }] }, { stage: 'join', bytes: 0, items: 4, others: [] }],
   slowest: [{ package: 'gcc', version: '12', seconds: 0.5 }],
 };
+const hostView: HostView = { name: 'dom0-1', kind: 'xen', address: '10.0.0.1', registered: true, state: 'open', usable: false, memory: 4000, disk: 5000, vcpus: 2, freeMemory: 3000, freeDisk: 100, nodes: 3, about: 'Xen', problems: [odd, 'b'], checked: '2025-01-02T03:04:05Z' };
 const admin: HeadAdmin = {
   site: 'alpha',
   images: { list: recorder('listImages', [image], 0), show: recorder('showImage', imageDetail, 0) },
   estimates: { report: recorder('report', estimateReport, 0), explain: recorder('explain', explanation, 0) },
+  hosts: { list: recorder('listHosts', [hostView], 0), add: recorder('addHost', hostView, 0), setState: recorder('setHostState', hostView, 0), remove: recorder('removeHost', undefined, 0), check: recorder('checkHost', hostView, 0) },
 };
 
 const rawOf = (attributes: Record<string, readonly string[]>, files: RawRequest['files'] = []): RawRequest => ({ attributes: new Map(Object.entries(attributes)), files });
@@ -380,6 +382,7 @@ t.test('head.wsdl: every operation, for the configured gatekeeper only', async (
   t.same(await headClient.confirmPart('k3x9q2ab', part.measured, ['n1', 'n2']), part);
   t.same(last(), ['confirmPart', 'k3x9q2ab', part.measured, ['n1', 'n2']]);
   t.same(await headClient.extendPart('k3x9q2ab', 5), part);
+  t.equal(await headClient.nodeConsole('k3x9q2ab', 'n1'), odd);
   t.same(await headClient.destroyPart('k3x9q2ab'), part);
 
   const before = calls.length;
@@ -401,6 +404,13 @@ t.test('admin.wsdl: every operation, for administrators only', async (t) => {
   t.same(calls.at(-1), ['showImage', 'ab']);
   t.same(await administrator.call('reportEstimates', {}), { report: estimateReport });
   t.same(await administrator.call('explainEstimate', { cluster: 'k3x9q2ab' }), { explanation });
+  t.same(await administrator.call('listHosts', {}), { site: 'alpha', hosts: [hostView] });
+  const registration = { name: 'd', kind: 'xen' as const, address: 'a', port: 22, user: 'root', key: '/k', hostKey: 'ssh-ed25519 A', home: '/h', bridge: 'b', subnet: '10.0.0.0/8', gateway: '10.0.0.1', first: '10.0.0.2', last: '10.0.0.3', disk: 5 };
+  t.same(await administrator.call('addHost', { host: registration }), { site: 'alpha', host: hostView });
+  t.same(calls.at(-1), ['addHost', registration]);
+  for (const state of ['draining', 'open'] as const) t.same(await administrator.call('setHostState', { name: 'd', state }), { site: 'alpha', host: hostView });
+  t.same(await administrator.call('checkHost', { name: 'd' }), { site: 'alpha', host: hostView });
+  t.same(await administrator.call('removeHost', { name: 'd' }), { site: 'alpha' });
   await t.rejects(administrator.call('explainEstimate', { cluster: 'missing1' }), { kind: 'not-found', message: /missing1/ });
 });
 

@@ -1,5 +1,5 @@
 /**
- * wsdl/admin.wsdl on the head's HTTPS port: operations to ports, and who may call them. An area more (hosts) is a port in HeadAdmin,
+ * wsdl/admin.wsdl on the head's HTTPS port: operations to ports, and who may call them. An area more is a port in HeadAdmin,
  * its operations in soap/contract.ts, and its lines here.
  */
 import { GridError } from '../domain/error.js';
@@ -14,11 +14,19 @@ export function checkAdministrator(subject: string, administrators: readonly str
 }
 
 export function adminHandlers(admin: HeadAdmin): Handlers<typeof adminOperations, void> {
-  const { site, images, estimates } = admin;
+  const { site, images, estimates, hosts } = admin;
   return {
     listImages: async () => ({ site, images: await images.list() }),
     showImage: async (_, { key }) => ({ site, detail: await images.show(key) }),
     reportEstimates: async () => ({ report: await estimates.report() }),
+    listHosts: async () => ({ site, hosts: await hosts.list() }),
+    addHost: async (_, { host }) => ({ site, host: await hosts.add(host) }),
+    setHostState: async (_, { name, state }) => ({ site, host: await hosts.setState(name, state) }),
+    removeHost: async (_, { name }) => {
+      await hosts.remove(name);
+      return { site };
+    },
+    checkHost: async (_, { name }) => ({ site, host: await hosts.check(name) }),
     explainEstimate: async (_, { cluster }) => ({ explanation: await estimates.explain(cluster) }),
   };
 }
