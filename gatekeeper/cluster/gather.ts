@@ -9,9 +9,9 @@ import type { Material } from './material.js';
 import type { Roll } from './roll.js';
 import { verifyNode } from './verify.js';
 
-/** A node that runs has this long to join and answer. */
-const comeSeconds = 60;
-const verifySeconds = 30;
+/** A node that runs has this long to join and answer. A dead one is known at once from its head; this is for the silent, and an emulated machine boots for minutes. */
+const comeSeconds = 180;
+const verifySeconds = 90;
 const verifyAtOnce = 12; // more would only share the same processors
 const lookMilliseconds = 500;
 
