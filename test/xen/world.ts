@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { domainBridge, bedNetwork } from '../../src/cli/xen-bed/layout.js';
+import { hostHome, registrations } from '../../src/cli/xen-bed/hosts.js';
 import { raiseBed, type Dom0, type XenBed } from '../../src/cli/xen-bed/bed.js';
 import { Releases } from '../../src/cli/releases.js';
 import type { ClusterView, EventView } from '../../src/domain/views.js';
@@ -12,11 +12,6 @@ import { gridvc, prepareHome, testHome, type Ran } from '../support/grid.js';
 import { connectTo } from '../bench/connection.js';
 
 export const site = 'xen';
-/** Where the product keeps layers and nodes on the dom0s. */
-export const hostHome = '/var/lib/gridvc/nodes';
-/** MiB that the head may give away on each dom0. */
-export const hostMemory = 832;
-
 export interface World {
   readonly bed: XenBed;
   create(words: readonly string[], seconds?: number): Promise<ClusterView>;
@@ -69,12 +64,10 @@ export async function raiseWorld(say: (line: string) => void): Promise<World> {
 
 /** `gridvc host add`, as docs/xen.md tells an administrator. */
 export function register(dom0: Dom0, bed: XenBed, more: readonly string[] = []): Promise<Ran> {
-  const { name, address, first, last } = dom0.layout;
-  const hostKey = readFileSync(bed.layout.knownHosts, 'utf8').split('\n').find((line) => line.startsWith(`${address} `))?.slice(address.length + 1) ?? '';
-  return must([
-    'host', 'add', name, address, '--kind', 'xen', '--key', bed.layout.key, '--host-key', hostKey, '--bridge', domainBridge,
-    '--subnet', bedNetwork.subnet, '--gateway', bedNetwork.gateway, '--range', `${first}-${last}`, '--home', hostHome, '--memory', String(hostMemory), ...more,
-  ]);
+  const host = registrations(bed).find(({ name }) => name === dom0.layout.name);
+  if (host === undefined) throw new Error(`${dom0.layout.name} is not of this bed`);
+  const words = ['host', 'add', host.name, host.address, '--kind', host.kind, '--key', host.key, '--host-key', host.hostKey, '--bridge', host.bridge];
+  return must([...words, '--subnet', host.subnet, '--gateway', host.gateway, '--range', `${host.first}-${host.last}`, '--home', host.home, '--memory', String(host.memory), ...more]);
 }
 
 export async function must(words: readonly string[], seconds = 300): Promise<Ran> {
@@ -135,4 +128,5 @@ export async function leftOn(bed: XenBed, before: readonly string[] = []): Promi
 export const headLog = (): string => join(testHome, 'grid', 'log', `head-${site}.log`);
 export const headPid = (): number => Number(readFileSync(join(testHome, 'grid', 'run', `head-${site}.pid`), 'utf8'));
 
+export { hostHome };
 export type { Dom0, XenBed };
