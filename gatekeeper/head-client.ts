@@ -44,6 +44,9 @@ export class HeadClient implements HeadService {
   async extendPart(cluster: string, expires: number, options?: CallOptions): Promise<PartView> {
     return (await this.#soap.call('extendPart', { cluster, expires }, options)).part;
   }
+  async nodeConsole(cluster: string, node: string, options?: CallOptions): Promise<string> {
+    return (await this.#soap.call('nodeConsole', { cluster, node }, { seconds: 10, ...options })).text;
+  }
   async destroyPart(cluster: string, options?: CallOptions): Promise<PartView> {
     return (await this.#soap.call('destroyPart', { cluster }, options)).part;
   }

@@ -8,7 +8,7 @@ import type { Layer, PackageTiming, Resolution } from './domain/image.js';
 import type { NodeDefinition, NodeId, NodeStatus, PartSpec } from './domain/node.js';
 import type { SitePlan, Stage } from './domain/plan.js';
 import type { ClusterState } from './domain/lifecycle.js';
-import type { EstimateExplanation, EstimateReport } from './domain/admin-views.js';
+import type { EstimateExplanation, EstimateReport, HostRegistration, HostState, HostView } from './domain/admin-views.js';
 import type { AccessView, Caller, ClusterView, EventView, PlanView, SiteSnapshot, SiteState, SiteView } from './domain/views.js';
 
 // ---------------------------------------------------------------- machines
@@ -311,6 +311,8 @@ export interface HeadService {
   /** The gatekeeper's verdict: stages join and verify measured, nodes verified; the part becomes `ready`. */
   confirmPart(cluster: string, stages: readonly MeasuredStage[], readyNodes: readonly string[]): Promise<PartView>;
   extendPart(cluster: string, expires: number): Promise<PartView>;
+  /** Last lines of a node's console, "" if there are none or its host does not answer in a few seconds. */
+  nodeConsole(cluster: string, node: string): Promise<string>;
   /** Returns at once; repeatable; an unknown part is `destroyed`. */
   destroyPart(cluster: string): Promise<PartView>;
 }
@@ -323,6 +325,20 @@ export interface HeadAdmin {
   readonly site: string;
   readonly images: Repository;
   readonly estimates: EstimateAdmin;
+  readonly hosts: HostAdmin;
+}
+
+/** Hosts registered while the head runs; those of its configuration file are shown beside them. Unknown names: not-found, naming those there are. */
+export interface HostAdmin {
+  list(): Promise<readonly HostView[]>;
+  /** Registers, or changes a registration; looks at the host at once. A host with problems is kept and gets no nodes until they are mended. `conflict` with the file. */
+  add(host: HostRegistration): Promise<HostView>;
+  /** draining: what runs there goes on, nothing new comes. */
+  setState(name: string, state: HostState): Promise<HostView>;
+  /** wrong-state while it has nodes, or if the configuration file has it. */
+  remove(name: string): Promise<void>;
+  /** Looks now. */
+  check(name: string): Promise<HostView>;
 }
 
 export interface EstimateAdmin {

@@ -314,7 +314,7 @@ t.test('the configurations in examples/ and those of the embedded grid are what 
 t.test('every Debian package that is needed is named once per command, with its reason', async (t) => {
   const needs = JSON.parse(readFileSync(join(root, 'bin/needs.json'), 'utf8')) as Record<string, string>[];
   t.equal(new Set(needs.map((need) => need['find'])).size, needs.length);
-  for (const need of needs) t.ok(need['package'] && need['why'] && ['run', 'test', 'bench-gram'].includes(need['use'] ?? ''), String(need['find']));
+  for (const need of needs) t.ok(need['package'] && need['why'] && ['run', 'test', 'bench-gram', 'xen'].includes(need['use'] ?? ''), String(need['find']));
   t.equal(finds('/usr/lib/nothing/*/x'), false);
   t.equal(finds('sh'), true);
 });

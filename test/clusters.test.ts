@@ -126,6 +126,10 @@ class ScriptedHead implements HeadConnection {
     return this.getPart(cluster);
   }
 
+  async nodeConsole(): Promise<string> {
+    return 'Kernel panic';
+  }
+
   async destroyPart(cluster: string): Promise<PartView> {
     this.answer();
     this.gone.add(cluster);

@@ -103,7 +103,7 @@ const sites = {
 const head = {
   snapshot: recorder('snapshot', { site: 'alpha', releases: ['bookworm'], bundles: [], hosts: [{ host: 'h1', freeMemory: 1, freeDisk: 2, vcpus: 3 }] }, 0), plan: recorder('plan', sitePlan, 0),
   check: recorder('check', undefined, 0), createPart: recorder('createPart', part, 0), getPart: recorder('getPart', part, 0), awaitPartEvents: recorder('awaitPartEvents', [event], 0), confirmPart: recorder('confirmPart', part, 0),
-  extendPart: recorder('extendPart', part, 0), destroyPart: recorder('destroyPart', part, 0),
+  extendPart: recorder('extendPart', part, 0), nodeConsole: recorder('nodeConsole', odd, 0), destroyPart: recorder('destroyPart', part, 0),
 } as unknown as HeadService;
 
 const admin = {} as HeadAdmin; // its own test: admin.test.ts
@@ -366,6 +366,7 @@ t.test('head.wsdl: every operation, for the configured gatekeeper only', async (
   t.same(await headClient.confirmPart('k3x9q2ab', part.measured, ['n1', 'n2']), part);
   t.same(last(), ['confirmPart', 'k3x9q2ab', part.measured, ['n1', 'n2']]);
   t.same(await headClient.extendPart('k3x9q2ab', 5), part);
+  t.equal(await headClient.nodeConsole('k3x9q2ab', 'n1'), odd);
   t.same(await headClient.destroyPart('k3x9q2ab'), part);
 
   const before = calls.length;

@@ -22,7 +22,7 @@ export interface Login {
   readonly signal: AbortSignal;
 }
 
-const loginSeconds = 10;
+const loginSeconds = 20;
 const pauses = { first: 25, most: 400 }; // ms; sshd of a node that has just joined is there within a few of them
 
 /** Resolves when the node has answered; rejects with the last failure after `seconds`, at once if it poses as another. */

@@ -143,6 +143,10 @@ update nodes set state = $3, reason = $4, host = coalesce($5, host),
 where cluster = $1 and name = $2 and (array_position(array['planned', 'running', 'joined', 'ready', 'failed', 'gone'], state) < array_position(array['planned', 'running', 'joined', 'ready', 'failed', 'gone'], $3::text))
 returning name
 
+-- :nodeAgain
+-- the one way back: a head made a node of a ready cluster again
+update nodes set state = 'running', reason = null where cluster = $1 and name = $2 and state = 'failed' returning name
+
 -- :setHosts
 update nodes n set host = h.host from unnest($2::text[], $3::text[]) as h (name, host) where n.cluster = $1 and n.name = h.name and n.host <> h.host
 

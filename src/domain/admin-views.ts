@@ -1,5 +1,56 @@
-/** What a head's administrator sees of its estimates (wsdl/admin.wsdl). Times are ISO texts, sizes bytes. */
+/** What a head's administrator sees of its hosts and estimates (wsdl/admin.wsdl). Times are ISO texts, sizes bytes. */
 import type { Stage } from './plan.js';
+
+/** A compute host of the head. Memory and disk in MiB; free is what no node has. */
+export interface HostView {
+  readonly name: string;
+  readonly kind: HostKind;
+  /** "" for the head's own machine. */
+  readonly address: string;
+  /** False: it is in the configuration file, and only there it can be removed. */
+  readonly registered: boolean;
+  readonly state: HostState;
+  /** Open, and nothing is amiss: nodes go there. */
+  readonly usable: boolean;
+  readonly memory: number;
+  readonly disk: number;
+  readonly vcpus: number;
+  readonly freeMemory: number;
+  readonly freeDisk: number;
+  readonly nodes: number;
+  /** Versions, as the last check found them. */
+  readonly about: string;
+  /** What it lacks and the command that mends it, one line each. */
+  readonly problems: readonly string[];
+  readonly checked: string;
+}
+
+export const hostKinds = ['container', 'xen'] as const;
+export type HostKind = (typeof hostKinds)[number];
+export const hostStates = ['open', 'draining'] as const;
+export type HostState = (typeof hostStates)[number];
+
+/** A host to be registered: reached by ssh, with a key file of the head, known by its public host key. */
+export interface HostRegistration {
+  readonly name: string;
+  readonly kind: HostKind;
+  readonly address: string;
+  readonly port: number;
+  readonly user: string;
+  readonly key: string;
+  readonly hostKey: string;
+  readonly home: string;
+  readonly bridge: string;
+  readonly subnet: string;
+  readonly gateway: string;
+  readonly first: string;
+  readonly last: string;
+  /** MiB that nodes may have; default: what the host has free. */
+  readonly memory?: number;
+  readonly disk?: number;
+  /** pv or pvh, for xen hosts; default: what the host can run, PV first. */
+  readonly type?: string;
+}
 
 /** How good one model was at one stage, over this site's own past. Errors are shares of the measured seconds (0.1 = 10 %). */
 export interface ModelReport {

@@ -1,5 +1,5 @@
 /**
- * wsdl/admin.wsdl on the head's HTTPS port: operations to ports, and who may call them. An area more (hosts) is a port in HeadAdmin,
+ * wsdl/admin.wsdl on the head's HTTPS port: operations to ports, and who may call them. An area more is a port in HeadAdmin,
  * its operations in soap/contract.ts, and its lines here.
  */
 import { GridError } from '../domain/error.js';
@@ -16,7 +16,7 @@ export function checkAdministrator(subject: string, administrators: readonly str
 
 /** @param stopping ends a build that is under way when the head stops */
 export function adminHandlers(admin: HeadAdmin, stopping: AbortSignal): Handlers<typeof adminOperations, void> {
-  const { site, images, estimates } = admin;
+  const { site, images, estimates, hosts } = admin;
   return {
     listImages: async () => ({ site, images: await images.images() }),
     showImage: async (_, { name }) => ({ site, image: await images.image(name) }),
@@ -29,6 +29,14 @@ export function adminHandlers(admin: HeadAdmin, stopping: AbortSignal): Handlers
     },
     collectImages: async () => ({ site, collected: await images.collect() }),
     reportEstimates: async () => ({ report: await estimates.report() }),
+    listHosts: async () => ({ site, hosts: await hosts.list() }),
+    addHost: async (_, { host }) => ({ site, host: await hosts.add(host) }),
+    setHostState: async (_, { name, state }) => ({ site, host: await hosts.setState(name, state) }),
+    removeHost: async (_, { name }) => {
+      await hosts.remove(name);
+      return { site };
+    },
+    checkHost: async (_, { name }) => ({ site, host: await hosts.check(name) }),
     explainEstimate: async (_, { cluster }) => ({ explanation: await estimates.explain(cluster) }),
   };
 }

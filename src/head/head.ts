@@ -17,6 +17,7 @@ import type { Tasks } from './tasks.js';
 
 const planSeconds = 240; // a base image that is still being made may be waited for
 const mostPoll = 60;
+const consoleSeconds = 8;
 
 export class Head implements HeadService {
   constructor(
@@ -93,6 +94,14 @@ export class Head implements HeadService {
     }
     await this.head.parts.setExpires(cluster, new Date(expires));
     return this.head.parts.view(cluster);
+  }
+
+  async nodeConsole(cluster: string, node: string): Promise<string> {
+    await this.known(cluster);
+    const placed = (await this.head.parts.nodes(cluster)).find(({ name }) => name === node);
+    if (placed === undefined) throw new GridError('not-found', `cluster ${cluster} has no node ${JSON.stringify(node.slice(0, 20))} at ${this.head.site}`);
+    const reading = this.head.hosts.get(placed.host).driver.console?.({ cluster, node }).catch(() => '') ?? Promise.resolve('');
+    return withDeadline(consoleSeconds, this.stopping, (signal) => Promise.race([reading, new Promise<string>((resolve) => signal.addEventListener('abort', () => resolve(''), { once: true }))]));
   }
 
   async destroyPart(cluster: string): Promise<PartView> {

@@ -34,6 +34,7 @@ import type { HeadParts } from './bring-up.js';
 import { ClockAdmin } from './estimate-admin.js';
 import { parseHeadConfig, type HeadConfig, type HostConfig } from './config.js';
 import { Head } from './head.js';
+import { HostRegister } from './host-admin.js';
 import { Hosts, type ComputeHost } from './hosts.js';
 import { ImageStock } from './images.js';
 import { Kernels } from './kernels.js';
@@ -122,7 +123,7 @@ async function start(config: HeadConfig, log: Log): Promise<() => Promise<void>>
       },
       gatekeeper: config.gatekeeper,
       service: new Head(made, tasks, config.releases, stopping.signal),
-      admin: { site: config.site, images: new CacheRepository(made, maker, (digest) => builder.contents(digest)), estimates: new ClockAdmin(config.site, db, clock) },
+      admin: { site: config.site, images: new CacheRepository(made, maker, (digest) => builder.contents(digest)), estimates: new ClockAdmin(config.site, db, clock), hosts: new HostRegister(hosts, db) },
       stopping: stopping.signal,
       administrators: [ownSubject(certificate, config.certificate), ...config.administrators],
       log,

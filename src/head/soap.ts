@@ -79,6 +79,7 @@ function headHandlers(head: HeadService): Handlers<typeof headOperations, void> 
     awaitPartEvents: async (_, { cluster, after, seconds }) => ({ events: await head.awaitPartEvents(cluster, after, seconds) }),
     confirmPart: async (_, { cluster, stages, readyNodes }) => ({ part: await head.confirmPart(cluster, stages, readyNodes) }),
     extendPart: async (_, { cluster, expires }) => ({ part: await head.extendPart(cluster, expires) }),
+    nodeConsole: async (_, { cluster, node }) => ({ text: await head.nodeConsole(cluster, node) }),
     destroyPart: async (_, { cluster }) => ({ part: await head.destroyPart(cluster) }),
   };
 }

@@ -2,7 +2,8 @@
  * Every operation of the four WSDLs: its input and output as shapes, in the names and order of types.xsd.
  * The types are those of src/domain/views.ts and src/ports.ts; the compiler checks that at the end of this file.
  */
-import type { EstimateExplanation, EstimateReport } from '../domain/admin-views.js';
+import { hostKinds, hostStates } from '../domain/admin-views.js';
+import type { EstimateExplanation, EstimateReport, HostRegistration, HostView } from '../domain/admin-views.js';
 import { errorKinds } from '../domain/error.js';
 import { layerKinds } from '../domain/image.js';
 import { clusterStates } from '../domain/lifecycle.js';
@@ -99,6 +100,15 @@ export type WirePartSpec = Value<typeof partSpec>;
 
 // ---------------------------------------------------------------- operations
 
+const hostView = element({
+  name: text, kind: word(hostKinds), address: text, registered: flag, state: word(hostStates), usable: flag, memory: whole, disk: whole, vcpus: whole, freeMemory: whole, freeDisk: whole, nodes: whole,
+  about: text, problems: list(text), checked: text,
+});
+const hostRegistration = element({
+  name: text, kind: word(hostKinds), address: text, port: whole, user: text, key: text, hostKey: text, home: text, bridge: text, subnet: text, gateway: text, first: text, last: text,
+  memory: maybe(whole), disk: maybe(whole), type: maybe(text),
+});
+const oneHost = element({ site: text, host: hostView });
 const none = element({});
 const request = { request: maybe(clusterRequest), rsl: maybe(text) };
 const oneCluster = element({ cluster: clusterView });
@@ -135,6 +145,7 @@ export const headOperations = {
   awaitPartEvents: { input: element({ cluster: text, after: whole, seconds: whole }), output: element({ events: list(eventView) }) },
   confirmPart: { input: element({ cluster: text, stages: list(measuredStage), readyNodes: list(text) }), output: onePart },
   extendPart: { input: element({ cluster: text, expires: whole }), output: onePart },
+  nodeConsole: { input: element({ cluster: text, node: text }), output: element({ text }) },
   destroyPart: { input: part, output: onePart },
 };
 
@@ -145,6 +156,11 @@ export const adminOperations = {
   buildImage: { input: element({ os: text, packages: list(text), bundles: list(text) }), output: element({ site: text, image: storedImage }) },
   collectImages: { input: none, output: element({ site: text, collected }) },
   reportEstimates: { input: none, output: element({ report: estimateReport }) },
+  listHosts: { input: none, output: element({ site: text, hosts: list(hostView) }) },
+  addHost: { input: element({ host: hostRegistration }), output: oneHost },
+  setHostState: { input: element({ name: text, state: word(hostStates) }), output: oneHost },
+  removeHost: { input: element({ name: text }), output: element({ site: text }) },
+  checkHost: { input: element({ name: text }), output: oneHost },
   explainEstimate: { input: part, output: element({ explanation: estimateExplanation }) },
 };
 
@@ -205,5 +221,7 @@ agrees<
     Same<Value<typeof collected>, Collected>,
     Same<Value<typeof estimateReport>, EstimateReport>,
     Same<Value<typeof estimateExplanation>, EstimateExplanation>,
+    Same<Value<typeof hostView>, HostView>,
+    Same<Value<typeof hostRegistration>, HostRegistration>,
   ]
->(true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true);
+>(true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true);

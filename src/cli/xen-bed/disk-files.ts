@@ -121,7 +121,7 @@ cp "$tree"/boot/vmlinuz-* "$out/vmlinuz"
 # The ELF file inside (setup_sects, payload_offset, payload_length of the boot protocol): Xen would unpack it at each boot, slowly.
 number() { od -An -v -j "$1" -N "$2" -t "u$2" "$out/vmlinuz" | tr -d ' '; }
 start=$((($(number 497 1) + 1) * 512 + $(number 584 4)))
-tail -c +$((start + 1)) "$out/vmlinuz" | head -c $(($(number 588 4) - 4)) | chroot "$tree" busybox unxz > "$out/vmlinux"
+tail -c +$((start + 1)) "$out/vmlinuz" | head -c $(($(number 588 4) - 4)) | xz -dc > "$out/vmlinux"
 mv "$tree/boot/initrd.bed" "$out/initrd"
 rm -f "$tree"/boot/*
 truncate -s "\${size}M" "$out/disk.img"

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 /** The second half of the RFC 2544 benchmark range: no real network of the machine uses it. */
 export const bedNetwork = {
-  netns: 'gridvc-xen',
+  netns: 'gvxen-bed',
   bridge: 'bed0',
   bridgeAddress: '02:67:c6:13:4d:01',
   /** Root-side end of the uplink, its peer in the namespace, and their addresses. */

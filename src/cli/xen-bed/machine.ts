@@ -24,7 +24,8 @@ export interface MachineOptions {
 }
 
 const emulatedCpu = 'max,-smap,-smep,-svm,-la57,-pcid,-avx,-avx2,-xsave';
-const answerSeconds = 150;
+/** A loaded machine without hardware virtualization takes minutes; an idle one 12 s. */
+const answerSeconds = 400;
 
 export class Machine {
   private process: RunningProcess | undefined;
@@ -51,7 +52,7 @@ export class Machine {
     let ended = '';
     void this.process?.exited.then((end) => (ended = `QEMU ended (${end.reason || 'code 0'}) ${this.complaint}`));
     for (const deadline = Date.now() + seconds * 1000; ; ) {
-      if (await speaksSsh(this.address, 2000)) return;
+      if (await speaksSsh(this.address, 10_000)) return;
       if (signal.aborted) throw new GridError('interrupted', `waiting for ${this.name} was interrupted`);
       if (ended !== '' || Date.now() > deadline) {
         throw new GridError('unavailable', `${this.name} did not come up: ${ended || `no ssh at ${this.address} within ${seconds} s`}\nits console:\n${await this.console()}`);
