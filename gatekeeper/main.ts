@@ -123,8 +123,8 @@ async function openDoorForGram(settings: NonNullable<GatekeeperConfig['gram']>, 
     key,
     authenticate: (chain, now) => authenticator.authenticate(chain, now),
     identify: (chain, now) => authenticator.identify(chain, now),
-    jobs: async (couriers, contacts) => {
-      const jobs = await Jobs.open({ db, home, clusters, clusterRecords: tools.records, tasks, secrets, authorizer, couriers, contacts, lifetime, limits: settings.jobs, log });
+    jobs: async (couriers, contacts, traffic) => {
+      const jobs = await Jobs.open({ db, home, clusters, clusterRecords: tools.records, tasks, secrets, authorizer, couriers, contacts, lifetime, limits: settings.jobs, traffic, log });
       releases.push(() => jobs.close());
       return jobs;
     },

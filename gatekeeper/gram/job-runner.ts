@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Readable } from 'node:stream';
 import { GridError } from '../../src/domain/error.js';
-import { formatProxy } from '../../src/pki/proxy-file.js';
+import { proxyText } from './delegation.js';
 import { JobError } from './job-error.js';
 import type { Layout, SentFile } from './job-layout.js';
 import { packFiles } from './job-layout.js';
@@ -37,7 +37,7 @@ export async function packageFor(live: LiveJob, tools: JobTools, job: { program:
   const script = runScript({ job: live.id, program, processes, environment: environmentOf(live, tools, program), crowded: layout.crowded });
   const text = (name: string, mode: number, content: string): SentFile => ({ name, mode, bytes: Buffer.from(content) });
   return packFiles([
-    text('proxy', 0o600, formatProxy(live.credential)),
+    text('proxy', 0o600, proxyText(live.credential)),
     text('run', 0o700, script),
     text('hosts', 0o600, layout.hosts),
     ...(program.remoteIoUrl === undefined ? [] : [text('remote_io_url', 0o600, `${program.remoteIoUrl}\n`)]),
@@ -177,7 +177,7 @@ export async function cleanNodes(live: LiveJob, tools: JobTools, nodes: readonly
 
 /** The new credential for the processes that run. */
 export async function renewProxies(live: LiveJob, tools: JobTools, nodes: readonly string[]): Promise<void> {
-  await onAll(live, tools, nodes, renewLine(live.id), Buffer.from(formatProxy(live.credential)));
+  await onAll(live, tools, nodes, renewLine(live.id), Buffer.from(proxyText(live.credential)));
 }
 
 async function onAll(live: LiveJob, tools: JobTools, nodes: readonly string[], line: string, input?: Uint8Array): Promise<void> {

@@ -12,6 +12,7 @@ import { GsiCouriers } from './couriers.js';
 import type { Identify } from './delegation.js';
 import type { Couriers, GramJobs } from './port.js';
 import { serveGram, type GramServer } from './server.js';
+import { Traffic } from './traffic.js';
 import { isLoopback } from './user-connection.js';
 
 /** As in the gatekeeper's configuration. */
@@ -32,7 +33,7 @@ export interface GramParts {
   readonly authenticate: (chain: readonly Uint8Array[], now: Date) => Caller;
   readonly identify: Identify;
   /** Makes the jobs, and takes up those of an earlier run. */
-  readonly jobs: (couriers: Couriers, contacts: Contacts) => Promise<GramJobs>;
+  readonly jobs: (couriers: Couriers, contacts: Contacts, traffic: Traffic) => Promise<GramJobs>;
   readonly log: Log;
 }
 
@@ -47,8 +48,9 @@ export async function openGram(parts: GramParts): Promise<GramServer> {
   const contacts = makeContacts({ host, port: settings.port, subject: read.subject });
   const loopback = settings.loopback ?? (isIP(settings.host) !== 0 && isLoopback(settings.host));
   const couriers = new GsiCouriers({ identify, loopback, contacts, log });
-  const jobs = await parts.jobs(couriers, contacts);
-  return serveGram({ ...settings, certificate, key, contacts, jobs, authenticate, identify, log });
+  const traffic = new Traffic();
+  const jobs = await parts.jobs(couriers, contacts, traffic);
+  return serveGram({ ...settings, certificate, key, contacts, jobs, traffic, authenticate, identify, log });
 }
 
 /** The first DNS name of a certificate that is a whole host name. */

@@ -12,6 +12,7 @@ import { converse, type Room } from './conversation.js';
 import { KeyPool } from './delegation.js';
 import { GsiStream } from './framing.js';
 import { Guests, type GuestLimits } from './guests.js';
+import type { Traffic } from './traffic.js';
 
 export interface GramLimits extends GuestLimits {
   /** Seconds without a byte of the client while its request is awaited, and until it must be in. */
@@ -26,6 +27,8 @@ export interface GramServerOptions extends Omit<Room, 'keys' | 'services'> {
   readonly certificate: string;
   readonly key: string;
   readonly limits?: Partial<GramLimits>;
+  /** Is told who comes and goes. */
+  readonly traffic?: Traffic;
 }
 
 export interface GramServer {
@@ -53,7 +56,7 @@ export async function serveGram(options: GramServerOptions): Promise<GramServer>
 
   const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
     socket.on('error', (error) => log.debug({ err: error }, 'GRAM connection'));
-    if (guests.admit(socket)) welcome(socket, { room, contexts, limits, guests });
+    if (guests.admit(socket)) welcome(socket, { room, contexts, limits, guests, traffic: options.traffic });
     else socket.destroy();
   });
   await listen(server, host, port);
@@ -87,10 +90,11 @@ interface Door {
   readonly contexts: Contexts;
   readonly limits: GramLimits;
   readonly guests: Guests;
+  readonly traffic: Traffic | undefined;
 }
 
 /** Costs a silent connection nothing but its socket: TLS begins with its first byte. */
-function welcome(socket: Socket, { room, contexts, limits, guests }: Door): void {
+function welcome(socket: Socket, { room, contexts, limits, guests, traffic }: Door): void {
   socket.setTimeout(limits.idleSeconds * 1000, () => socket.destroy());
   let deadline = setTimeout(() => socket.destroy(), limits.requestSeconds * 1000);
   socket.once('close', () => clearTimeout(deadline));
@@ -100,12 +104,15 @@ function welcome(socket: Socket, { room, contexts, limits, guests }: Door): void
     clearTimeout(deadline);
   };
   const stream = new GsiStream(socket, (framed) => {
+    const leave = traffic?.enter();
+    if (leave) socket.once('close', leave);
     const tls = new TLSSocket(stream, { isServer: true, secureContext: framed ? contexts.framed : contexts.plain, requestCert: true, rejectUnauthorized: false });
     tls.on('error', (error) => room.log.debug({ err: error }, 'GRAM connection'));
     tls.once('close', () => socket.destroy());
     tls.once('secure', () => {
       converse(tls, room, settled).then(
         () => {
+          leave?.();
           if (!socket.destroyed) deadline = setTimeout(() => socket.destroy(), lingerSeconds * 1000);
         },
         (error: unknown) => {
