@@ -13,6 +13,7 @@ import { makeContacts } from '../gatekeeper/gram/contact.js';
 import { Unframer } from '../gatekeeper/gram/framing.js';
 import * as m from '../gatekeeper/gram/messages.js';
 import { codes, errorText, states } from '../gatekeeper/gram/protocol.js';
+import { Traffic } from '../gatekeeper/gram/traffic.js';
 import { mayDial, readUserUrl } from '../gatekeeper/gram/user-connection.js';
 import { GridError } from '../src/domain/error.js';
 import { makeAuthority } from '../src/pki/issue.js';
@@ -105,6 +106,29 @@ t.test('contacts and the addresses that may be called', async (t) => {
   for (const address of never) t.notOk(mayDial(address, { loopback: true }), address);
   for (const address of ['127.0.0.1', '127.8.0.1', '::1', '::ffff:127.0.0.1']) t.strictSame([mayDial(address, { loopback: true }), mayDial(address, { loopback: false })], [true, false], address);
   for (const address of ['192.168.1.5', '10.0.0.1', '8.8.8.8', '2001:db8::1']) t.ok(mayDial(address, { loopback: false }), address);
+});
+
+t.test('jobs start when nobody is at the door', async (t) => {
+  const traffic = new Traffic();
+  const waited = async (seconds: number): Promise<number> => {
+    const begun = performance.now();
+    await traffic.quiet(seconds);
+    return performance.now() - begun;
+  };
+  t.ok((await waited(2)) < 200, 'at once, if nobody is there');
+  const [one, two] = [traffic.enter(), traffic.enter()];
+  const both = Promise.all([waited(5), waited(0.1)]);
+  await pause(150);
+  one();
+  await pause(100);
+  two();
+  two();
+  const [long, impatient] = await both;
+  t.ok(long >= 240 && long < 450, `when the last has gone (${Math.round(long)} ms)`);
+  t.ok(impatient >= 95 && impatient < 240, `or when it has waited long enough (${Math.round(impatient)} ms)`);
+  traffic.enter();
+  const late = await waited(5);
+  t.ok(late >= 400 && late < 900, `who talks for more than half a second holds up nothing (${Math.round(late)} ms)`);
 });
 
 t.test('the real clients', { skip: hasClients ? false : 'globus-gram-client-tools is not installed' }, async (t) => {
