@@ -37,6 +37,26 @@ else {
     mkdirSync(join(home, 'staging'));
     await world.start();
 
+    await t.test('kill -9 while the base image is made', async (t) => {
+      const fresh = join(site.home, 'fresh');
+      const config = readFileSync(site.config, 'utf8');
+      await world.stop();
+      world.configure((settings) => Object.assign(settings, { home: fresh, apt: {} }));
+      await world.start();
+      const building = (): string[] => (existsSync(join(fresh, 'staging')) ? readdirSync(join(fresh, 'staging')).filter((name) => existsSync(join(fresh, 'staging', name, 'root/var'))) : []);
+      await until(async () => building().length > 0);
+      const [half] = building();
+      world.kill();
+      t.same(await heldBelow(join(fresh, 'staging')), []);
+      await world.start();
+      t.notOk(building().includes(half ?? ''), 'the half one is gone');
+      await world.stop();
+      t.same(await heldBelow(join(fresh, 'staging')), [], 'and an ordinary stop in the middle leaves nothing');
+      t.same(existsSync(join(fresh, 'layers')) ? readdirSync(join(fresh, 'layers')) : [], []);
+      writeFileSync(site.config, config);
+      await world.start();
+    });
+
     await t.test('a maintainer script that fails: the package is named, the end of its log shown, nothing cached', async (t) => {
       const before = await traces(home);
       await head.createPart(partOf(id('bad'), 1, ['gv-bad']));
