@@ -18,7 +18,7 @@ import { quoteCommand } from './quote.js';
 
 const outputLimit = 8 * 1024 * 1024;
 const maxChannels = 8;
-const connectSeconds = 10;
+const connectSeconds = 20; // a dom0 without a processor to spare
 const pidMark = 'gridvc-pid:';
 const endScript = 'kill -s TERM -- "-$1" 2>/dev/null; for i in 1 2 3 4 5 6 7 8 9 10; do kill -s 0 -- "-$1" 2>/dev/null || exit 0; sleep 0.2; done; kill -s KILL -- "-$1" 2>/dev/null; exit 0';
 
