@@ -17,14 +17,13 @@ import { dropNetworks, raiseNetworks } from '../src/cli/grid/network.js';
 import { runningPid } from '../src/cli/grid/state.js';
 import { Releases } from '../src/cli/releases.js';
 import type { ClusterState } from '../src/domain/lifecycle.js';
-import type { PartSpec } from '../src/domain/node.js';
 import { makeLog } from '../src/log.js';
 import type { PartView } from '../src/ports.js';
 import { startPostgres } from '../src/store/embedded.js';
 import { testHome, whyNoGrid } from './support/grid.js';
 import { holdings, settled } from './support/leaks.js';
 import { startSshd } from './support/sshd.js';
-import { makeSshKey } from '../src/pki/ssh-key.js';
+import { partSpec } from './support/part-spec.js';
 
 const why = whyNoGrid();
 if (why !== undefined) t.test('a head', { skip: why }, async () => {});
@@ -79,7 +78,7 @@ else {
 
     await t.test('a part comes up, is confirmed, and goes without a trace', async (t) => {
       const before = holdings();
-      const spec = part(id(1), 2, ['hello']);
+      const spec = partSpec(id(1), 2, ['hello']);
       const [first, again] = [await head.createPart(spec), await head.createPart(spec)];
       t.equal(first.cluster, again.cluster, 'asked twice, made once');
       const up = await reach(spec.cluster, live);
@@ -94,13 +93,13 @@ else {
     });
 
     await t.test('no room: said with what was asked and what is free, nothing stored', async (t) => {
-      await t.rejects(head.createPart({ ...part(id(2), 3, []), memory: 3000 }), { kind: 'no-capacity', message: /asked 3 nodes of 3000 MiB.*room for 1/, hint: /alpha-host1 4000 MiB/ });
+      await t.rejects(head.createPart({ ...partSpec(id(2), 3, []), memory: 3000 }), { kind: 'no-capacity', message: /asked 3 nodes of 3000 MiB.*room for 1/, hint: /alpha-host1 4000 MiB/ });
       await t.rejects(head.getPart(id(2)), { message: /has no part/ });
     });
 
     await t.test('kill -9 during the launch: resumed; while it runs: found again; its lease ends by itself', async (t) => {
       const before = holdings();
-      const spec = part(id(3), 4, ['hello']);
+      const spec = partSpec(id(3), 4, ['hello']);
       await head.createPart(spec);
       await reach(spec.cluster, ['launching', ...live]);
       process.kill(runningPid(site) ?? 0, 'SIGKILL');
@@ -116,7 +115,7 @@ else {
 
     await t.test('destroyed in the middle of a build: the build is abandoned', async (t) => {
       const before = holdings();
-      const spec = part(id(4), 1, [['cmake', 'gdb', 'tcl', 'ruby', 'perl-doc', 'php-cli'][Date.now() % 6] ?? 'tcl', 'figlet']);
+      const spec = partSpec(id(4), 1, [['cmake', 'gdb', 'tcl', 'ruby', 'perl-doc', 'php-cli'][Date.now() % 6] ?? 'tcl', 'figlet']);
       await head.createPart(spec);
       await pause(1500);
       await head.destroyPart(spec.cluster);
@@ -135,7 +134,7 @@ else {
       Object.assign(config.hosts[0] ?? {}, { name: 'far1', home: join(remote, 'gridvc'), transport: { kind: 'ssh', address: site.address, port: sshd.port, user: 'root', key: sshd.key, knownHosts: sshd.knownHosts } });
       writeFileSync(site.config, stringify(config));
       await restart();
-      const spec = part(id(5), 3, ['hello']);
+      const spec = partSpec(id(5), 3, ['hello']);
       await head.createPart(spec);
       const up = await reach(spec.cluster, live);
       t.equal(up.state, 'joining', up.reason ?? '');
@@ -154,15 +153,4 @@ else {
 const run = Math.floor(Math.random() * 36 ** 5).toString(36).padStart(5, '0');
 function id(n: number): string {
   return `h${n}${run}x`;
-}
-
-/** A part as a gatekeeper would ask for it, without an overlay that anyone joins. */
-function part(cluster: string, nodes: number, packages: readonly string[]): PartSpec {
-  const { private: hostKey, public: hostKeyPublic } = makeSshKey('test');
-  return {
-    cluster, owner: '/O=Grid/CN=Alice', memory: 128, disk: 400, vcpus: 1, os: 'bookworm', packages, bundles: [], expires: Date.now() + 600_000, minCount: nodes,
-    nodes: Array.from({ length: nodes }, (_, n) => ({ name: `n${n + 1}`, overlayAddress: `10.128.0.${10 + n}`, certificate: 'none', key: 'none', hostKey, hostKeyPublic })),
-    overlay: { hubHost: '198.18.0.1', hubPort: 21999, ca: 'none', hubName: 'hub', netmask: '255.255.240.0' },
-    hosts: '127.0.0.1 localhost\n', hostfile: 'n1 slots=1\n', knownHosts: '', authorizedKeys: [hostKeyPublic], clusterKey: hostKey, clusterKeyPublic: hostKeyPublic, files: [],
-  };
 }
