@@ -61,6 +61,20 @@ fi
 exec /usr/bin/dpkg-deb "$@"
 `;
 
+/**
+ * fc-cache ends with two seconds of sleep (so that a font that comes later has a later time than the cache). Its files are written by then:
+ * the maintainer script goes on when it sleeps; the build's end waits for it and for its exit code.
+ */
+const fontsInFront = `#!/bin/sh
+own=/run/gridvc/fonts.$$
+{ rc=0; /usr/bin/fc-cache "$@" & echo $! > "$own.pid"; wait $! || rc=$?; echo $rc > "$own.new"; mv "$own.new" "$own.end"; } &
+while [ ! -e "$own.end" ]; do
+  sleep 0.02
+  if [ "$(cat "/proc/$(cat "$own.pid")/wchan" 2> /dev/null)" = hrtimer_nanosleep ]; then exit 0; fi
+done
+exit "$(cat "$own.end")"
+`;
+
 /** Decompresses packages in the order of the plan; several run side by side. A failure is left for dpkg to find and name. */
 const decompressAhead = `set -C
 while read -r file; do
@@ -115,7 +129,8 @@ mount --bind ahead root/run/gridvc/ahead
 printf '%s' '${splitInFront}' > root/run/gridvc/dpkg-split
 printf '%s' '${debInFront}' > root/run/gridvc/dpkg-deb
 printf '%s' '${decompressAhead}' > root/run/gridvc/decompress
-chmod 755 root/run/gridvc/dpkg-split root/run/gridvc/dpkg-deb
+printf '%s' '${fontsInFront}' > root/run/gridvc/fc-cache
+chmod 755 root/run/gridvc/fc-cache root/run/gridvc/dpkg-split root/run/gridvc/dpkg-deb
 printf '#!/bin/sh\\nexit 101\\n' > root/usr/sbin/policy-rc.d
 chmod 755 root/usr/sbin/policy-rc.d
 hostname localhost
@@ -142,6 +157,11 @@ while read -r verb rest; do
   esac
 done < "$stage/plan"
 set +f
+for fonts in root/run/gridvc/fonts.*.pid; do
+  if [ ! -e "$fonts" ]; then continue; fi
+  while [ ! -e "\${fonts%.pid}.end" ]; do sleep 0.02; done
+  if [ "$(cat "\${fonts%.pid}.end")" != 0 ]; then echo 'dpkg: error processing package fontconfig (--configure): fc-cache failed'; exit 1; fi
+done
 arch=$(chroot root dpkg --print-architecture)
 while read -r name; do
   printf 'Package: %s\\nArchitecture: %s\\nAuto-Installed: 1\\n\\n' "$name" "$arch"
