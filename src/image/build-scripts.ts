@@ -63,33 +63,43 @@ exec /usr/bin/dpkg-deb "$@"
 
 /**
  * fc-cache ends with two seconds of sleep (so that a font that comes later has a later time than the cache). Its files are written by then:
- * the maintainer script goes on when it sleeps; the build's end waits for it and for its exit code.
+ * the maintainer script goes on when it sleeps; the build's end waits for its exit code.
  */
 const fontsInFront = `#!/bin/sh
-own=/run/gridvc/fonts.$$
-{ rc=0; /usr/bin/fc-cache "$@" & echo $! > "$own.pid"; wait $! || rc=$?; echo $rc > "$own.new"; mv "$own.new" "$own.end"; } &
-while [ ! -e "$own.end" ]; do
+cd /run/gridvc
+own=fonts.$$
+{ rc=0; /usr/bin/fc-cache "$@" & echo $! > "$own.pid"; wait $! || rc=$?; echo $rc > "$own.end"; } &
+while [ ! -s "$own.end" ]; do
   sleep 0.02
   if [ "$(cat "/proc/$(cat "$own.pid")/wchan" 2> /dev/null)" = hrtimer_nanosleep ]; then exit 0; fi
 done
 exit "$(cat "$own.end")"
 `;
 
-/** Decompresses packages in the order of the plan; several run side by side. A failure is left for dpkg to find and name. */
+/**
+ * Decompresses packages in the order of the plan, and until that is there, what has come, the biggest first; several run side by
+ * side. A failure is left for dpkg to find and name.
+ */
 const decompressAhead = `set -C
-while read -r file; do
-  ahead=/run/gridvc/ahead/$file
+decompress() {
+  ahead=/run/gridvc/ahead/$1
   if true 2> /dev/null > "$ahead.begun"; then
-    while [ ! -s "/run/debs/$file" ]; do sleep 0.02; done
-    if /usr/bin/dpkg-deb --fsys-tarfile "/run/debs/$file" > "$ahead.tar"; then : > "$ahead.done"; else : > "$ahead.failed"; fi
+    while [ ! -s "/run/debs/$1" ]; do sleep 0.02; done
+    if /usr/bin/dpkg-deb --fsys-tarfile "/run/debs/$1" > "$ahead.tar"; then : > "$ahead.done"; else : > "$ahead.failed"; fi
   fi
-done < /run/gridvc/files
+}
+while read -r file; do
+  if [ -e /run/gridvc/files ]; then break; fi
+  if [ -s "/run/debs/$file" ]; then decompress "$file"; fi
+done < /run/gridvc/early
+while [ ! -e /run/gridvc/files ]; do sleep 0.02; done
+while read -r file; do decompress "$file"; done < /run/gridvc/files
 `;
 
 /**
  * Arguments: staging directory, base layer file, bytes of memory to work in (0: on the disk), how many decompress ahead, then
  * names of base packages to be marked as asked for. In <staging>: debs/ (each file empty until its package is whole),
- * and, once it appears, plan: lines "unpack files...", "configure names...", "finish"; files: all of them, a line each; auto: names of packages that nobody
+ * early (their names, the biggest first) and, once it appears, plan: lines "unpack files...", "configure names...", "finish"; files: all of them, a line each; auto: names of packages that nobody
  * asked for. Leaves layer.sqfs and lists (lines of each package's file list). dpkg's status, and "gridvc: installing" and
  * "gridvc: packing", go to file descriptor 3.
  *
@@ -122,7 +132,7 @@ ln -s /proc/self/fd root/dev/fd
 mount -t tmpfs -o mode=1777 tmpfs root/dev/shm
 mount -t tmpfs -o mode=755 tmpfs root/run
 mount -t tmpfs -o mode=1777 tmpfs root/tmp
-mkdir -p ahead root/run/lock root/run/debs root/run/gridvc/ahead
+mkdir -p ahead run root/run/lock root/run/debs root/run/gridvc/ahead
 chmod 1777 root/run/lock
 mount --bind "$stage/debs" root/run/debs
 mount --bind ahead root/run/gridvc/ahead
@@ -135,12 +145,14 @@ printf '#!/bin/sh\\nexit 101\\n' > root/usr/sbin/policy-rc.d
 chmod 755 root/usr/sbin/policy-rc.d
 hostname localhost
 ip link set lo up 2> /dev/null || true
-while [ ! -e "$stage/plan" ]; do sleep 0.02; done
-cp "$stage/files" root/run/gridvc/files
+cp "$stage/early" root/run/gridvc/early
 while [ "$helpers" -gt 0 ]; do
   chroot root /bin/sh /run/gridvc/decompress > /dev/null 2>&1 3>&- < /dev/null &
   helpers=$((helpers - 1))
 done
+while [ ! -e "$stage/plan" ]; do sleep 0.02; done
+cp "$stage/files" root/run/gridvc/files.new
+mv root/run/gridvc/files.new root/run/gridvc/files
 echo 'gridvc: installing' >&3
 path=$PATH
 set -f
@@ -157,19 +169,19 @@ while read -r verb rest; do
   esac
 done < "$stage/plan"
 set +f
-for fonts in root/run/gridvc/fonts.*.pid; do
-  if [ ! -e "$fonts" ]; then continue; fi
-  while [ ! -e "\${fonts%.pid}.end" ]; do sleep 0.02; done
-  if [ "$(cat "\${fonts%.pid}.end")" != 0 ]; then echo 'dpkg: error processing package fontconfig (--configure): fc-cache failed'; exit 1; fi
-done
 arch=$(chroot root dpkg --print-architecture)
 while read -r name; do
   printf 'Package: %s\\nArchitecture: %s\\nAuto-Installed: 1\\n\\n' "$name" "$arch"
 done < "$stage/auto" >> root/var/lib/apt/extended_states
 if [ -n "$names" ]; then chroot root apt-mark -q manual $names > /dev/null 2>&1 3>&- || true; fi
 echo 'gridvc: packing' >&3
+mkdir fonts
+for fonts in root/run/gridvc/fonts.*.pid; do
+  if [ -e "$fonts" ]; then mv root/var/log/fontconfig.log fonts/ 2> /dev/null || true; break; fi
+done
+mount --move root/run run
 umount -R -l root/dev
-umount -l root/run/gridvc/ahead root/run/debs root/run root/tmp root/sys root/proc
+umount -l run/gridvc/ahead run/debs root/tmp root/sys root/proc
 rm -rf ahead
 rm -f root/usr/sbin/policy-rc.d
 rm -f root/var/log/apt/* root/var/log/dpkg.log root/var/log/alternatives.log root/var/log/bootstrap.log root/var/cache/apt/*.bin root/var/cache/apt/archives/*.deb
@@ -186,4 +198,9 @@ while read -r gone; do
 done < ../gone.list
 cd ..
 mksquashfs root "$stage/layer.sqfs" ${squash}
+for fonts in run/gridvc/fonts.*.pid; do
+  if [ ! -e "$fonts" ]; then continue; fi
+  while [ ! -s "\${fonts%.pid}.end" ]; do sleep 0.02; done
+  if [ "$(cat "\${fonts%.pid}.end")" != 0 ]; then cat fonts/* || true; echo 'dpkg: error processing package fontconfig (--configure): fc-cache failed'; exit 1; fi
+done
 `;

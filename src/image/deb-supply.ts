@@ -34,25 +34,26 @@ export class DebSupply {
     this.debs = join(options.stage, 'debs');
   }
 
-  /** Puts the empty files. */
+  /** Puts the empty files, and those packages that are there already. */
   async prepare(): Promise<void> {
+    const { packages } = this.options.resolution;
     await mkdir(this.debs);
-    for (const wanted of this.options.resolution.packages) {
-      this.missing.add(wanted);
-      await writeFile(join(this.debs, archiveName(wanted)), '');
-    }
+    await Promise.all(packages.map((wanted) => writeFile(join(this.debs, archiveName(wanted)), '')));
+    for (const wanted of packages) this.missing.add(wanted);
     await this.take();
+    const early = [...packages].sort((a, b) => b.debBytes - a.debBytes).map((wanted) => `${archiveName(wanted)}\n`);
+    await writeFile(join(this.options.stage, 'early'), early.join(''));
   }
 
   /** What apt would have dpkg do with these packages, in its order: asked over files that have the right sizes and no content. */
   async plan(signal: AbortSignal): Promise<readonly PlanStep[]> {
     const empty = join(this.options.stage, 'plan-debs');
     await mkdir(join(empty, 'partial'), { recursive: true });
-    for (const wanted of this.options.resolution.packages) {
+    await Promise.all(this.options.resolution.packages.map(async (wanted) => {
       const file = join(empty, archiveName(wanted));
       await writeFile(file, '');
       await truncate(file, wanted.debBytes);
-    }
+    }));
     const settings = ['Debug::pkgDPkgPM=1', `Dir::Cache::archives=${empty}`, 'Dpkg::Install::Recursive::Minimum=1000000', 'Dpkg::MaxArgBytes=100000000', 'Dpkg::MaxArgs=1000000'];
     const { stderr } = await this.apt(settings.flatMap((setting) => ['-o', setting]), signal, false);
     return parsePlan(stderr);
@@ -75,10 +76,10 @@ export class DebSupply {
 
   /** Takes what has come whole into the archives. */
   private async take(): Promise<void> {
-    for (const wanted of [...this.missing]) {
+    await Promise.all([...this.missing].map(async (wanted) => {
       const file = join(this.options.root.archives, archiveName(wanted));
       if ((await stat(file).catch(() => undefined))?.size === wanted.debBytes) await this.place(wanted, file);
-    }
+    }));
   }
 
   /** apt does not copy what a `file:` source has. */
