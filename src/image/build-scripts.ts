@@ -100,8 +100,8 @@ while read -r file; do decompress "$file"; done < /run/gridvc/files
  * Arguments: staging directory, base layer file, bytes of memory to work in (0: on the disk), how many decompress ahead, then
  * names of base packages to be marked as asked for. In <staging>: debs/ (each file empty until its package is whole),
  * early (their names, the biggest first) and, once it appears, plan: lines "unpack files...", "configure names...", "finish"; files: all of them, a line each; auto: names of packages that nobody
- * asked for. Leaves layer.sqfs and lists (lines of each package's file list). dpkg's status, and "gridvc: installing" and
- * "gridvc: packing", go to file descriptor 3.
+ * asked for. Leaves layer.sqfs and lists (lines of each package's file list). dpkg's status, and "gridvc: installing",
+ * "gridvc: packing" and "gridvc: packed", go to file descriptor 3.
  *
  * The tree is a plain directory in memory: an overlay costs a third of the whole time. What changed is known by ctime,
  * which no program can set back.
@@ -198,6 +198,7 @@ while read -r gone; do
 done < ../gone.list
 cd ..
 mksquashfs root "$stage/layer.sqfs" ${squash}
+echo 'gridvc: packed' >&3
 for fonts in run/gridvc/fonts.*.pid; do
   if [ ! -e "$fonts" ]; then continue; fi
   while [ ! -s "\${fonts%.pid}.end" ]; do sleep 0.02; done

@@ -92,7 +92,7 @@ export class DebianBuilder implements ImageBuilder {
       const installed = await this.install(resolution, base, stage, output, options);
       const facts = { kind: 'delta', os: resolution.os, key: resolution.key, packages: resolution.packages.map((entry) => `${entry.name}=${entry.version}`) } as const;
       const timings = await packageTimings(join(stage, 'lists'), resolution, installed.spent);
-      const layer = await this.store.adopt(join(stage, 'layer.sqfs'), facts);
+      const layer = await this.store.adopt(join(stage, 'layer.sqfs'), facts, { known: installed.digest });
       const measured = (name: MeasuredStage['stage'], taken: number, size: number): MeasuredStage => ({ stage: name, seconds: Math.max(0, taken), bytes: size, items: resolution.packages.length });
       const stages = [
         measured('download', installed.blocked, bytes),
@@ -112,7 +112,7 @@ export class DebianBuilder implements ImageBuilder {
     await supply.prepare();
     const asked = new Set(resolution.asked.map((name) => name.replace(/=.*$/, '')));
     const inBase = [...asked].filter((name) => !resolution.packages.some((entry) => entry.name === name));
-    const watch = new BuildWatch(supply, resolution.packages.length, options.progress);
+    const watch = new BuildWatch(supply, resolution.packages.length, stage, options.progress);
     const memory = await memoryFor(resolution);
     options.progress('install', `installing ${resolution.packages.length} packages`);
     await together(options.signal, (signal) => [
@@ -136,7 +136,7 @@ export class DebianBuilder implements ImageBuilder {
     const output = new OutputTail();
     const failure = await runInJail({ script: packScript, args: [tree, file], network: false, signal: options.signal, onLine: (line) => output.push(line) });
     if (failure !== '') throw await this.buildFailure('the layer file', failure, output);
-    const layer = await this.store.adopt(file, facts, status);
+    const layer = await this.store.adopt(file, facts, { status });
     clock.end('pack', layer.bytes, facts.packages.length);
     return layer;
   }

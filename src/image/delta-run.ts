@@ -5,6 +5,7 @@ import type { Resolution } from '../domain/image.js';
 import type { BuildProgress } from '../ports.js';
 import { StatusClock, type PlanStep } from './apt-output.js';
 import type { DebSupply } from './deb-supply.js';
+import { digestAndSync, type LayerDigest } from './layer-store.js';
 
 const MiB = 1024 * 1024;
 /** The base, the unpacked packages and what is decompressed ahead: Debian's packages grow four times when decompressed, a few ten times. */
@@ -18,6 +19,7 @@ export interface Installed {
   readonly blocked: number;
   /** When packing began. */
   readonly packing: number;
+  readonly digest: LayerDigest | undefined;
 }
 
 export function seconds(): number {
@@ -28,11 +30,13 @@ export function seconds(): number {
 export class BuildWatch {
   private clock: StatusClock | undefined;
   private packing: number | undefined;
+  private digest: Promise<LayerDigest> | undefined;
   private begun = 0;
 
   constructor(
     private readonly supply: DebSupply,
     private readonly packages: number,
+    private readonly stage: string,
     private readonly progress: BuildProgress,
   ) {}
 
@@ -43,6 +47,10 @@ export class BuildWatch {
       this.packing = now;
       this.progress('pack', 'packing the layer');
     }
+    if (line === 'gridvc: packed') {
+      this.digest = digestAndSync(join(this.stage, 'layer.sqfs')); // while the jail waits for what still runs in it
+      this.digest.catch(() => undefined); // met in end()
+    }
     const step = this.clock?.line(line, now);
     if (step === undefined) return;
     if (step.phase !== 'trigger') this.begun += 1;
@@ -51,9 +59,9 @@ export class BuildWatch {
   }
 
   /** To be called after a build that went well. */
-  end(): Installed {
+  async end(): Promise<Installed> {
     const packing = this.packing ?? seconds();
-    return { spent: this.clock?.end(packing) ?? [], blocked: this.clock?.blocked ?? 0, packing };
+    return { spent: this.clock?.end(packing) ?? [], blocked: this.clock?.blocked ?? 0, packing, digest: await this.digest };
   }
 }
 

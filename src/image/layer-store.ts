@@ -60,10 +60,11 @@ export class LayerStore {
     return dir;
   }
 
-  /** Makes a finished squashfs file (and a base's status file) a layer. */
-  async adopt(file: string, facts: LayerFacts, status?: string): Promise<Layer> {
+  /** Makes a finished squashfs file (and a base's status file) a layer. `known`: its digest, if it was taken already. */
+  async adopt(file: string, facts: LayerFacts, options: { status?: string | undefined; known?: LayerDigest | undefined } = {}): Promise<Layer> {
     await mkdir(this.layers, { recursive: true });
-    const { digest, bytes } = await digestAndSync(file);
+    const { status } = options;
+    const { digest, bytes } = options.known ?? (await digestAndSync(file));
     if (status !== undefined) await copyFile(status, this.statusPath(digest));
     await writeFile(this.factsPath(digest), `${JSON.stringify({ ...facts, bytes, made: new Date().toISOString() }, undefined, 1)}\n`);
     await rename(file, this.path(digest));
@@ -82,7 +83,13 @@ export class LayerStore {
   }
 }
 
-async function digestAndSync(path: string): Promise<{ digest: string; bytes: number }> {
+export interface LayerDigest {
+  readonly digest: string;
+  readonly bytes: number;
+}
+
+/** Digest of a finished file, which is on the disk when this ends. */
+export async function digestAndSync(path: string): Promise<LayerDigest> {
   const hash = createHash('sha256');
   let bytes = 0;
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {

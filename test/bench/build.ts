@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Resolution } from '../../src/domain/image.js';
+import { medianOf } from '../../src/domain/estimate/line.js';
 import { runInJail } from '../../src/image/jail.js';
 import type { BaseImage } from '../../src/ports.js';
 import { lendBase, quiet, testBase, testCache, workshop, type Workshop } from '../support/layers.js';
@@ -88,7 +89,7 @@ async function ourBuild({ builder, store }: Workshop, base: BaseImage, home: str
 }
 
 function report(plain: readonly Run[], ours: readonly Run[]): void {
-  const median = (runs: readonly Run[], of: (run: Run) => number): number => runs.map(of).sort((a, b) => a - b)[(runs.length - 1) >> 1] ?? NaN;
+  const median = (runs: readonly Run[], of: (run: Run) => number): number => medianOf(runs.map(of));
   const all = (run: Run): number => run.download + run.install + run.pack;
   const percent = (of: (run: Run) => number): string => `${((100 * median(ours, of)) / median(plain, all)).toFixed(0)} %`;
   console.log(`\nmedians: plain apt-get ${median(plain, all).toFixed(1)} s (download ${median(plain, (run) => run.download).toFixed(1)}, install ${median(plain, (run) => run.install).toFixed(1)})`);
@@ -98,14 +99,17 @@ function report(plain: readonly Run[], ours: readonly Run[]): void {
 
 function compare(home: string): string {
   const [plain, ours] = ['plain', 'ours'].map((name) => readTree(readFileSync(join(home, `${name}.tree`), 'utf8')));
-  const [before, after] = ['plain', 'ours'].map((name) => readFileSync(join(home, `${name}.status`), 'utf8').split('\n\n').sort().join('\n\n'));
-  if (plain === undefined || ours === undefined || before === undefined || after === undefined) return '';
+  const stanzas = (name: string): string => readFileSync(join(home, name), 'utf8').trim().split('\n\n').sort().join('\n\n');
+  if (plain === undefined || ours === undefined) return '';
   const found = differences(plain, ours);
   const digest = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
   return [
     `\nfiles compared (type, mode, owner, size, content, target): ${found.compared}; different: ${found.different.length}`,
     ...found.different.slice(0, 40).map((line) => `  ${line}`),
-    `/var/lib/dpkg/status, stanzas sorted: ${before === after ? 'the same' : 'NOT the same'} (${digest(before)}, ${digest(after)}, ${before.split('\n\n').length} packages)`,
+    ...[['/var/lib/dpkg/status', 'status'], ['/var/lib/apt/extended_states', 'auto']].map(([file, kind]) => {
+      const [before, after] = [stanzas(`plain.${kind}`), stanzas(`ours.${kind}`)];
+      return `${file}, stanzas sorted: ${before === after ? 'the same' : 'NOT the same'} (${digest(before)}, ${digest(after)}, ${before.split('\n\n').length} packages)`;
+    }),
   ].join('\n');
 }
 
@@ -119,6 +123,7 @@ list() {
   find . -mindepth 1 \\( -path ./proc -o -path ./sys -o -path ./dev -o -path ./run -o -path ./tmp \\) -prune -o -printf '%y %m %U %G %s %p\\t%l\\n' > "$2.tree"
   find . \\( -path ./proc -o -path ./sys -o -path ./dev -o -path ./run -o -path ./tmp \\) -prune -o -type f -print0 | xargs -0 sha256sum >> "$2.tree"
   cp var/lib/dpkg/status "$2.status"
+  cp var/lib/apt/extended_states "$2.auto"
 }
 `;
 

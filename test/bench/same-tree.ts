@@ -8,6 +8,8 @@ const excluded: readonly (readonly [RegExp, string])[] = [
   [/^\.\/etc\/apt\/(sources\.list\.d\/|apt\.conf\.d\/99fetch)/, 'how the chroot fetches'],
   [/^\.\/etc\/(resolv\.conf|dpkg\/dpkg\.cfg\.d\/gridvc)$/, 'how the chroot fetches; its dpkg settings'],
   [/^\.\/usr\/sbin\/policy-rc\.d$/, 'starts no daemon in the chroot'],
+  [/^\.\/var\/lib\/apt\/extended_states$/, 'compared apart'],
+  [/^\.\/usr\/share\/octave\/octave_packages$/, 'written by Octave with the time of its installation'],
   [/^\.\/var\/lib\/dpkg\/(status|lock|lock-frontend)(-old)?$/, 'compared apart; locks'],
   [/^\.\/etc\/(passwd|group|shadow|gshadow|subuid|subgid)-$/, 'backups'],
 ];
