@@ -4,7 +4,7 @@
  * Debian packages; then it runs the thing and ends with its exit code. Plain JavaScript without dependencies,
  * since nothing is installed yet. Says one line for each thing it does, nothing for what is already there.
  *
- *   node bin/setup.mjs demo|test|bench|simulate [arguments...]   set up, then run
+ *   node bin/setup.mjs demo|test|test:xen|bench|bench-gram|bench-paper|simulate [arguments...]   set up, then run
  *   node bin/setup.mjs packages [--tests]               only the Debian packages (`gridvc setup`)
  *   node bin/setup.mjs build                            only npm packages and the build
  *
@@ -28,7 +28,10 @@ class SetupError extends Error {
 const targets = {
   demo: { needs: ['run'], privileged: true, run: ['dist/src/cli/main.js', 'demo'] },
   test: { needs: ['run', 'test'], privileged: false, run: ['dist/test/run.js'] },
+  'test:xen': { needs: ['run', 'test', 'xen'], privileged: false, run: ['dist/test/run.js', '--xen'] },
   bench: { needs: ['run'], privileged: true, run: ['dist/test/bench/main.js'] },
+  'bench-paper': { needs: ['run', 'test'], privileged: true, run: ['dist/test/bench/paper/main.js'] },
+  'bench-gram': { needs: ['run', 'test', 'bench-gram'], privileged: true, run: ['dist/test/bench/gram-main.js'] },
   simulate: { needs: [], privileged: false, run: ['dist/test/simulate/main.js'] },
 };
 
@@ -38,15 +41,16 @@ async function main([what, ...rest]) {
   if (what === 'packages') return debianPackages(rest.includes('--tests') ? ['run', 'test'] : ['run'], 'sudo gridvc setup');
   const target = Object.hasOwn(targets, what ?? '') ? targets[what] : undefined;
   if (target === undefined) {
-    console.error('usage: node bin/setup.mjs demo|test|bench|simulate [arguments...]\n       node bin/setup.mjs packages [--tests] | build');
+    console.error('usage: node bin/setup.mjs demo|test|test:xen|bench|bench-gram|bench-paper|simulate [arguments...]\n       node bin/setup.mjs packages [--tests] | build');
     process.exitCode = 2;
     return;
   }
-  const again = what === 'test' ? 'npm test' : `npm run ${what}`;
+  const again = what === 'test' ? 'npm test' : `npm run ${what.replace('-', ':')}`;
   if (target.privileged) checkPrivilege(what, again);
   npmPackages();
   build();
-  debianPackages(target.needs, asRoot(again), !target.privileged);
+  const xen = rest.some((word) => word === '--xen' || word === 'xen') ? ['xen'] : [];
+  debianPackages([...target.needs, ...xen], asRoot(again), !target.privileged);
   process.exitCode = await run(process.execPath, [...target.run.map((word, i) => (i === 0 ? join(root, word) : word)), ...rest]);
 }
 

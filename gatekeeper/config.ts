@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { readSettings } from '../src/settings.js';
 import { defaultRequestLimits } from '../src/domain/request-check.js';
+import { usualJobLimits } from './gram/job-limits.js';
 import { parsePool } from '../src/overlay/addresses.js';
 
 const absolute = z.string().startsWith('/', 'must be an absolute path');
@@ -38,8 +39,35 @@ const overlay = z.strictObject({
   caKey: absolute,
 });
 
+/** What jobs may take; docs/gram.md tells how to size them. */
+const gramJobs = z.strictObject({
+  /** Of one owner, at one time. */
+  jobsPerOwner: z.int().positive().default(usualJobLimits.jobsPerOwner),
+  /** Bytes of one file that is staged in. */
+  stageBytes: z.int().positive().default(usualJobLimits.stageBytes),
+  /** Bytes that are kept of one output stream of a job, and for how many days. */
+  keptBytes: z.int().positive().default(usualJobLimits.keptBytes),
+  keptDays: z.int().positive().default(usualJobLimits.keptDays),
+  /** Seconds that a client's listener may stay away once the job has ended. */
+  patienceSeconds: z.int().positive().default(usualJobLimits.patienceSeconds),
+  /** Jobs that begin at the same time; more wait. */
+  starts: z.int().positive().default(usualJobLimits.starts),
+});
+
+/** Globus GRAM clients; without this section there is none. */
+const gram = z.strictObject({
+  host: z.string().default('0.0.0.0'),
+  port: port.default(2119),
+  /** Host name in job contacts; default: the first DNS name of the certificate. */
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$/, 'must be a host name').optional(),
+  /** Whether callbacks and GASS may go to addresses of this machine alone; default: only if `host` is one. */
+  loopback: z.boolean().optional(),
+  jobs: gramJobs.prefault({}),
+});
+
 const schema = z.strictObject({
   listen: z.strictObject({ host: z.string().default('0.0.0.0'), port: z.int().min(0).max(65535).default(8443) }).prefault({}),
+  gram: gram.optional(),
   home: absolute.refine((path) => path.length <= 75, 'is too long: unix sockets below it would not fit into 107 characters'),
   database: z.string().regex(/^postgres(ql)?:\/\//, 'must be a postgresql:// URL').optional(),
   certificate: absolute,

@@ -44,6 +44,9 @@ export class HeadClient implements HeadService {
   async extendPart(cluster: string, expires: number, options?: CallOptions): Promise<PartView> {
     return (await this.#soap.call('extendPart', { cluster, expires }, options)).part;
   }
+  async nodeConsole(cluster: string, node: string, options?: CallOptions): Promise<string> {
+    return (await this.#soap.call('nodeConsole', { cluster, node }, { seconds: 10, ...options })).text;
+  }
   async destroyPart(cluster: string, options?: CallOptions): Promise<PartView> {
     return (await this.#soap.call('destroyPart', { cluster }, options)).part;
   }
@@ -55,6 +58,6 @@ export class HeadClient implements HeadService {
 }
 
 /** A ClusterRequest has more than a head needs to know. */
-function partRequest({ memory, disk, vcpus, os, packages, bundles }: PartRequest): PartRequest {
-  return { memory, disk, vcpus, os, packages, bundles };
+function partRequest({ memory, disk, vcpus, os, packages, bundles, exact }: PartRequest): PartRequest {
+  return { memory, disk, vcpus, os, packages, bundles, ...(exact === true ? { exact } : {}) };
 }

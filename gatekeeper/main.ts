@@ -27,6 +27,8 @@ import { parseGatekeeperConfig, type GatekeeperConfig } from './config.js';
 import { Delegations, type ReadChain } from './delegations.js';
 import { HeadClient } from './head-client.js';
 import { Authenticator } from './identity/authenticator.js';
+import { Jobs } from './gram/jobs.js';
+import { openGram } from './gram/open.js';
 import { fromElements } from './request/from-elements.js';
 import { fromRsl } from './request/from-rsl.js';
 import { serveGatekeeper } from './server.js';
@@ -96,7 +98,40 @@ async function run(config: GatekeeperConfig, log: Log, releases: Releases): Prom
     log,
   });
   releases.push(() => server.close(2));
+  if (config.gram !== undefined) await openDoorForGram(config.gram, { tools, tasks, clusters, authenticator, authorizer, certificate, key, lifetime: config.limits.lifetime }, releases);
   log.info({ host: config.listen.host, port: server.port }, 'ready');
+}
+
+interface GramRoom {
+  readonly tools: Tools;
+  readonly tasks: ClusterTasks;
+  readonly clusters: Clusters;
+  readonly authenticator: Authenticator;
+  readonly authorizer: Authorizer;
+  readonly certificate: string;
+  readonly key: string;
+  readonly lifetime: number;
+}
+
+/** Port 2119, for the Globus clients: the same clusters, rules and people. */
+async function openDoorForGram(settings: NonNullable<GatekeeperConfig['gram']>, room: GramRoom, releases: Releases): Promise<void> {
+  const { tools, tasks, clusters, authenticator, authorizer, certificate, key, lifetime } = room;
+  const { db, home, secrets, log } = tools;
+  const gram = await openGram({
+    settings,
+    certificate,
+    key,
+    authenticate: (chain, now) => authenticator.authenticate(chain, now),
+    identify: (chain, now) => authenticator.identify(chain, now),
+    jobs: async (couriers, contacts, traffic) => {
+      const jobs = await Jobs.open({ db, home, clusters, clusterRecords: tools.records, tasks, secrets, authorizer, couriers, contacts, lifetime, limits: settings.jobs, traffic, log });
+      releases.push(() => jobs.close());
+      return jobs;
+    },
+    log,
+  });
+  releases.push(() => gram.close());
+  log.info({ host: settings.host, port: gram.port }, 'GRAM ready');
 }
 
 async function followDelegations(clusters: Clusters, delegation: Delegations): Promise<void> {

@@ -11,7 +11,7 @@ import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import express from 'express';
 import type { Express, NextFunction, Request, Response } from 'express';
-import { GridError } from '../src/domain/error.js';
+import { GridError, isGridError } from '../src/domain/error.js';
 import { isName } from '../src/domain/names.js';
 import type { Caller } from '../src/domain/views.js';
 import type { Log } from '../src/log.js';
@@ -34,8 +34,8 @@ export interface GatekeeperServerOptions {
   readonly services: GatekeeperServices;
   readonly uploads: UploadStore;
   readonly dialer: NodeDialer;
-  /** Largest SOAP body in bytes (default 1 MiB); connections at once (default 2000). */
-  readonly limits?: { readonly bodyBytes?: number; readonly connections?: number };
+  /** Largest SOAP body in bytes (default 1 MiB); connections at once (default 2000); seconds between two looks at who holds a tunnel (default 10). */
+  readonly limits?: { readonly bodyBytes?: number; readonly connections?: number; readonly tunnelCheck?: number };
   /** More routes (portal), mounted before the 404. */
   readonly extend?: (app: Express, identify: (request: IncomingMessage) => Promise<Caller>) => void;
   readonly log: Log;
@@ -74,7 +74,7 @@ export async function serveGatekeeper(options: GatekeeperServerOptions): Promise
   const listener = await listenHttps(app, { host: options.host, port: options.port, tls: options.tls, ...(options.limits?.connections === undefined ? {} : { connections: options.limits.connections }), log });
   listener.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', (error) => log.debug({ err: error }, 'tunnel connection'));
-    openTunnel({ request, socket, head, identify, dialer: options.dialer }).catch((error: unknown) => refuseUpgrade(socket, presentable(error, log)));
+    openTunnel({ request, socket, head, identify, dialer: options.dialer, checkSeconds: options.limits?.tunnelCheck ?? 10 }).catch((error: unknown) => refuseUpgrade(socket, presentable(error, log)));
   });
   return { port: listener.port, close: listener.close };
 }
@@ -91,22 +91,38 @@ interface Upgrade {
   readonly head: Buffer;
   readonly identify: (request: IncomingMessage) => Promise<Caller>;
   readonly dialer: NodeDialer;
+  readonly checkSeconds: number;
 }
 
 /** Authenticates, dials the node, answers 101 and joins both streams until either ends. */
-async function openTunnel({ request, socket, head, identify, dialer }: Upgrade): Promise<void> {
+async function openTunnel({ request, socket, head, identify, dialer, checkSeconds }: Upgrade): Promise<void> {
   const [, cluster = '', node = ''] = /^\/tunnel\/([^/?]+)\/([^/?]+)$/.exec(request.url ?? '') ?? [];
   if (request.headers.upgrade?.toLowerCase() !== 'gridvc-tunnel') throw new GridError('bad-request', 'the only protocol to upgrade to is gridvc-tunnel');
   const caller = await identify(request);
   if (!isName('cluster', cluster) || !isName('node', node)) throw new GridError('not-found', 'a tunnel is at /tunnel/<cluster>/<node>', { hint: 'e.g. /tunnel/k3x9q2ab/n1' });
   const stream = await dialer.dial(caller, cluster, node);
   if (socket.destroyed) return void stream.destroy(); // the client left while we dialled
-  socket.once('close', () => stream.destroy());
+  const check = setInterval(() => void stillWelcome(identify, request, caller).then((welcome) => welcome || socket.destroy()), checkSeconds * 1000);
+  socket.once('close', () => {
+    clearInterval(check);
+    stream.destroy();
+  });
   stream.once('error', () => socket.destroy());
   stream.once('close', () => socket.end());
   socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: gridvc-tunnel\r\n\r\n');
   if (head.length > 0) stream.write(head);
   socket.pipe(stream).pipe(socket);
+}
+
+/** A ban or a revocation ends an open tunnel, a credential that ran out does not: a login outlives its proxy as it does everywhere in the grid. */
+async function stillWelcome(identify: Upgrade['identify'], request: IncomingMessage, caller: Caller): Promise<boolean> {
+  try {
+    await identify(request);
+    return true;
+  } catch (error) {
+    const refused = isGridError(error) && (error.kind === 'not-authorized' || error.kind === 'not-authenticated');
+    return !refused || Date.now() >= caller.notAfter;
+  }
 }
 
 function refuseUpgrade(socket: Duplex, error: GridError): void {

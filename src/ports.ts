@@ -8,6 +8,7 @@ import type { Layer, PackageTiming, Resolution } from './domain/image.js';
 import type { NodeDefinition, NodeId, NodeStatus, PartSpec } from './domain/node.js';
 import type { SitePlan, Stage } from './domain/plan.js';
 import type { ClusterState } from './domain/lifecycle.js';
+import type { EstimateExplanation, EstimateReport, HostRegistration, HostState, HostView } from './domain/admin-views.js';
 import type { AccessView, Caller, ClusterView, EventView, PlanView, SiteSnapshot, SiteState, SiteView } from './domain/views.js';
 
 // ---------------------------------------------------------------- machines
@@ -31,7 +32,10 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Reaches one compute host. `run` never throws for a non-zero exit; it throws `unavailable` if the host cannot be reached. */
+/**
+ * Reaches one compute host. `run` never throws for a non-zero exit; it throws `unavailable` if the host cannot be reached, and
+ * AnswerUnknown (domain/error.ts) if the connection was lost while the command ran.
+ */
 export interface NodeTransport {
   readonly host: string;
   /** argv only; a transport that needs a shell (ssh) quotes each word itself. LC_ALL=C, PATH fixed. */
@@ -48,11 +52,17 @@ export interface HostCheck {
   readonly memory: number; // MiB
   readonly disk: number; // MiB free where node disks live
   readonly vcpus: number;
+  /** One line for people: versions. */
+  readonly about?: string;
 }
 
 /** Runs nodes on one host. Every call may be repeated after a crash and then does only what is left to do. */
 export interface HypervisorDriver {
   readonly kind: string;
+  /** Its nodes are machines of their own: NodeDefinition.kernel must be there. */
+  readonly bootsKernel?: boolean;
+  /** How many starts at a time are quickest on one host; default 4. */
+  readonly startsAtOnce?: number;
   check(): Promise<HostCheck>;
   /** Every node of ours on this host, whichever cluster, also half-made ones (state `defined`). */
   list(): Promise<readonly NodeStatus[]>;
@@ -76,6 +86,10 @@ export interface ConsoleReader {
 export interface Distributor {
   /** Returns bytes really sent. On return every host has every layer, whole (digest checked by the receiver). */
   distribute(layers: readonly Layer[], hosts: readonly NodeTransport[], signal?: AbortSignal): Promise<{ bytes: number }>;
+  /** What a host has, from memory where it can. `links`: nothing is sent to it, it shares the head's files. `unavailable` if it does not answer. */
+  held(host: NodeTransport, signal?: AbortSignal): Promise<{ readonly digests: ReadonlySet<string>; readonly links: boolean }>;
+  /** Removes layers from a host, but none that a node there has open. Returns those that went. Repeatable. */
+  drop(digests: readonly string[], host: NodeTransport, signal?: AbortSignal): Promise<readonly { readonly digest: string; readonly bytes: number }[]>;
 }
 
 // ---------------------------------------------------------------- images
@@ -89,6 +103,10 @@ export interface Catalogue {
    * Refuses with bad-request: unknown package (hint: near names), conflicting packages (apt's own words).
    */
   resolve(os: string, base: BaseImage, asked: readonly string[], signal?: AbortSignal): Promise<Resolution>;
+  /** Newest version of each package that the lists have, as apt would install it; unknown names are left out. */
+  newest(os: string, names: readonly string[], signal?: AbortSignal): Promise<ReadonlyMap<string, string>>;
+  /** When the lists were last refreshed, in ms since 1970; 0: never. */
+  updatedAt(os: string): Promise<number>;
   /** bad-request with near names for names that are certainly unknown; milliseconds. Without lists yet, nothing is refused. */
   checkNames(os: string, names: readonly string[]): Promise<void>;
   releases(): readonly string[];
@@ -114,21 +132,102 @@ export interface MeasuredStage {
   readonly items: number;
 }
 
+export interface BuildOptions {
+  readonly signal: AbortSignal;
+  readonly progress: BuildProgress;
+  /** Cache layers between the base and what is built, lowest first. */
+  readonly above?: readonly Layer[];
+  /** True: at the lowest priority, for work that nobody waits for. */
+  readonly idle?: boolean;
+  /** What the layer is made for: a request (delta, the default) or the cache. */
+  readonly kind?: 'cache' | 'delta';
+}
+
 /** Makes layers. A failed or interrupted build leaves no mount, process, namespace or half layer. */
 export interface ImageBuilder {
   /** Digest of all that decides how a base is made; a base of another recipe is not used. */
   readonly recipe: string;
-  base(os: string, options: { signal: AbortSignal; progress: BuildProgress }): Promise<{ layer: BaseImage; stages: readonly MeasuredStage[] }>;
-  /** Installs resolution.packages over `base` with real apt and dpkg. `build-failed` names the package and shows the log's tail. */
-  delta(resolution: Resolution, base: BaseImage, options: { signal: AbortSignal; progress: BuildProgress }): Promise<BuiltDelta>;
+  base(os: string, options: BuildOptions): Promise<{ layer: BaseImage; stages: readonly MeasuredStage[] }>;
+  /** Installs resolution.packages over `base` (and `options.above`) with real apt and dpkg. `build-failed` names the package and shows the log's tail. */
+  delta(resolution: Resolution, base: BaseImage, options: BuildOptions): Promise<BuiltDelta>;
+  /** A layer that only holds the .debs of resolution.packages: each node that has it installs them when it boots (src/node/init.ts). */
+  debs(resolution: Resolution, base: BaseImage, options: BuildOptions): Promise<{ layer: Layer; stages: readonly MeasuredStage[] }>;
   /** Absolute path of a layer file on the head. */
   path(digest: string): string;
-  /** True if the layer file is there and whole. */
+  /** True if the layer file is there with the size that was noted when it was made: a cheap look, for each use. */
   has(digest: string): Promise<boolean>;
-  remove(digest: string): Promise<void>;
+  /** True if every byte is as it was when it was made. Reads the whole file. */
+  verify(digest: string, signal: AbortSignal): Promise<boolean>;
+  /** name=version of the packages in a layer, as noted when it was made. */
+  contents(digest: string): Promise<readonly string[]>;
+  /** Digests of all layer files here, also of those that no row knows. */
+  digests(): Promise<readonly string[]>;
+  /** Bytes that it freed; 0 if there was none. */
+  remove(digest: string): Promise<number>;
+  /** Removes fetched .debs, longest unused first, until at most so many bytes are left. Returns bytes freed. */
+  trimArchives(bytes: number): Promise<number>;
 }
 
-// ---------------------------------------------------------------- services (the three WSDLs)
+/** One image that a head holds: layers above a base, or (kind `base`) the base itself. */
+export interface StoredImage {
+  /** Short name for people: c3 (made in idle time), d12 (made for a request), b1 (base). */
+  readonly name: string;
+  readonly kind: Layer['kind'];
+  readonly os: string;
+  /** Packages above the base; for a base, all it has. */
+  readonly packages: number;
+  /** Bytes of its layers above the base; for a base, its own. */
+  readonly bytes: number;
+  readonly uses: number;
+  /** ISO 8601, UTC. */
+  readonly made: string;
+  readonly lastUsed: string;
+  /** Predicted seconds that it would have saved over the remembered requests, the other images being there. */
+  readonly value: number;
+  /** stale: newer versions are in the lists, no request uses it any more. */
+  readonly state: 'fresh' | 'stale';
+  /** Some node or build needs it now. */
+  readonly inUse: boolean;
+}
+
+export interface StoredImageDetails extends StoredImage {
+  /** Lowest first. */
+  readonly layers: readonly Layer[];
+  /** name=version, above the base, sorted. */
+  readonly contents: readonly string[];
+}
+
+/** What a collection removed. */
+export interface Collected {
+  readonly removed: readonly { readonly what: string; readonly where: string; readonly bytes: number; readonly reason: string }[];
+  readonly bytes: number;
+}
+
+/** The cache repository of one head, for its administrator. */
+export interface Repository {
+  /** All images, most valuable first. */
+  images(): Promise<readonly StoredImage[]>;
+  /** By name (c3); not-found says how to list them. */
+  image(name: string): Promise<StoredImageDetails>;
+  /**
+   * Makes a cache image of the closure of these packages and bundles now, at low priority; a bring-up that needs the machine is not held up.
+   * Returns the one that is there if it holds them already. Refuses like Catalogue.resolve; `wrong-state` while a request is at work.
+   */
+  build(asked: { readonly os: string; readonly packages: readonly string[]; readonly bundles: readonly string[] }, signal: AbortSignal): Promise<StoredImage>;
+  /** Removes what is stale, over the budget or needed by nothing: images, layers on the head and on its hosts, .debs. Nothing in use. Repeatable. */
+  collect(): Promise<Collected>;
+}
+
+/** Prepares the kernels of nodes that are machines of their own, each as a layer (domain/image.ts). */
+export interface KernelBuilder {
+  /** Digest of all that decides the kernel layer of a release: package versions, our first program. Milliseconds, once the lists were read. */
+  recipe(os: string): Promise<string>;
+  /** Minutes at most. A failed or interrupted build leaves nothing. */
+  build(os: string, options: { signal: AbortSignal }): Promise<Layer>;
+  has(digest: string): Promise<boolean>;
+}
+
+// ---------------------------------------------------------------- services (the four WSDLs)
 
 /** wsdl/cluster.wsdl. Another owner's cluster id answers exactly as one that does not exist. */
 export interface ClusterService {
@@ -179,7 +278,7 @@ export interface SiteService {
   unregisterSite(caller: Caller, name: string): Promise<void>;
 }
 
-export type PartRequest = Pick<ClusterRequest, 'memory' | 'disk' | 'vcpus' | 'os' | 'packages' | 'bundles'>;
+export type PartRequest = Pick<ClusterRequest, 'memory' | 'disk' | 'vcpus' | 'os' | 'packages' | 'bundles'> & Partial<Pick<ClusterRequest, 'exact'>>;
 
 export interface PartView {
   readonly cluster: string;
@@ -212,6 +311,39 @@ export interface HeadService {
   /** The gatekeeper's verdict: stages join and verify measured, nodes verified; the part becomes `ready`. */
   confirmPart(cluster: string, stages: readonly MeasuredStage[], readyNodes: readonly string[]): Promise<PartView>;
   extendPart(cluster: string, expires: number): Promise<PartView>;
+  /** Last lines of a node's console, "" if there are none or its host does not answer in a few seconds. */
+  nodeConsole(cluster: string, node: string): Promise<string>;
   /** Returns at once; repeatable; an unknown part is `destroyed`. */
   destroyPart(cluster: string): Promise<PartView>;
+}
+
+/**
+ * wsdl/admin.wsdl: a head's own administrator -> head. One small port for each area; src/head/admin-soap.ts maps operations to them.
+ * Callers are the head's own subject and the configuration's `administrators`.
+ */
+export interface HeadAdmin {
+  readonly site: string;
+  readonly images: Repository;
+  readonly estimates: EstimateAdmin;
+  readonly hosts: HostAdmin;
+}
+
+/** Hosts registered while the head runs; those of its configuration file are shown beside them. Unknown names: not-found, naming those there are. */
+export interface HostAdmin {
+  list(): Promise<readonly HostView[]>;
+  /** Registers, or changes a registration; looks at the host at once. A host with problems is kept and gets no nodes until they are mended. `conflict` with the file. */
+  add(host: HostRegistration): Promise<HostView>;
+  /** draining: what runs there goes on, nothing new comes. */
+  setState(name: string, state: HostState): Promise<HostView>;
+  /** wrong-state while it has nodes, or if the configuration file has it. */
+  remove(name: string): Promise<void>;
+  /** Looks now. */
+  check(name: string): Promise<HostView>;
+}
+
+export interface EstimateAdmin {
+  /** Every model against this site's own past; changes nothing. */
+  report(): Promise<EstimateReport>;
+  /** not-found for a cluster that never had a part here. */
+  explain(cluster: string): Promise<EstimateExplanation>;
 }

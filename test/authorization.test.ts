@@ -128,7 +128,7 @@ t.test('the rules that are shipped', async (t) => {
   const allowed = (roles: readonly Role[], limited: boolean): readonly Operation[] => [
     ...everybody,
     ...(limited ? [] : (['requestDelegation'] as const)),
-    ...(roles.includes('user') && !limited ? (['createCluster'] as const) : []),
+    ...(roles.includes('user') && !limited ? (['createCluster', 'submitJob'] as const) : []),
     ...(roles.some((role) => role !== 'user') ? admins : []),
     ...(roles.includes('grid-admin') ? (['anyOwner'] as const) : []),
   ];

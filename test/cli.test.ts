@@ -279,7 +279,7 @@ t.test('texts', async (t) => {
   t.equal(stages.split('\n').length, 4);
   t.match(stages, /install +4\.0 s +5\.0 s/);
   t.match(stages, /launch +0\.3 \.\.\./);
-  const plan = planText({ predictedSeconds: 7.25, sites: [{ site: 'alpha', nodes: 1, reason: 'cached', predicted: 7.25, stages: [{ stage: 'launch', bytes: 0, items: 1 }] }] });
+  const plan = planText({ predictedSeconds: 7.25, sites: [{ site: 'alpha', nodes: 1, reason: 'cached', predicted: 7.25, stages: [{ stage: 'launch', bytes: 0, items: 1 }], alternatives: [] }] });
   t.match(plan, /alpha: 1 node; cached\n[^]*launch +unknown\npredicted: ready after 7\.3 s/);
 });
 
@@ -314,7 +314,7 @@ t.test('the configurations in examples/ and those of the embedded grid are what 
 t.test('every Debian package that is needed is named once per command, with its reason', async (t) => {
   const needs = JSON.parse(readFileSync(join(root, 'bin/needs.json'), 'utf8')) as Record<string, string>[];
   t.equal(new Set(needs.map((need) => need['find'])).size, needs.length);
-  for (const need of needs) t.ok(need['package'] && need['why'] && ['run', 'test'].includes(need['use'] ?? ''), String(need['find']));
+  for (const need of needs) t.ok(need['package'] && need['why'] && ['run', 'test', 'bench-gram', 'xen'].includes(need['use'] ?? ''), String(need['find']));
   t.equal(finds('/usr/lib/nothing/*/x'), false);
   t.equal(finds('sh'), true);
 });

@@ -93,7 +93,7 @@ class ScriptedHead implements HeadConnection {
 
   async plan(_asked: unknown, nodes: number): Promise<PartView['plan']> {
     this.answer();
-    return { site: this.site, nodes, stages: [{ stage: 'launch', predicted: 2, bytes: 0, items: nodes }], predicted: 2, reason: 'x' };
+    return { site: this.site, nodes, stages: [{ stage: 'launch', predicted: 2, bytes: 0, items: nodes }], predicted: 2, reason: 'x', alternatives: [] };
   }
 
   async createPart(spec: PartSpec): Promise<PartView> {
@@ -124,6 +124,10 @@ class ScriptedHead implements HeadConnection {
 
   extendPart(cluster: string): Promise<PartView> {
     return this.getPart(cluster);
+  }
+
+  async nodeConsole(): Promise<string> {
+    return 'Kernel panic';
   }
 
   async destroyPart(cluster: string): Promise<PartView> {

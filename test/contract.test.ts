@@ -24,7 +24,7 @@ import type { AccessView, Caller, ClusterView, EventView, SiteView } from '../sr
 import { serveHead } from '../src/head/soap.js';
 import { certificatesOf } from '../src/pki/pem.js';
 import { issueCertificate, issueProxy, makeAuthority, makeKey } from '../src/pki/issue.js';
-import type { ClusterService, DelegationService, HeadService, PartView, SiteService } from '../src/ports.js';
+import type { ClusterService, DelegationService, HeadAdmin, HeadService, PartView, SiteService } from '../src/ports.js';
 import { ClusterClient } from '../src/soap/client.js';
 import { services } from '../src/soap/contract.js';
 import type { Shape } from '../src/soap/shape.js';
@@ -60,7 +60,12 @@ function subjectOf(socket: TLSSocket): string {
   }
   return `/O=${certificate.subject.O}/CN=${[certificate.subject.CN].flat()[0]}`;
 }
-const authenticate = (socket: TLSSocket): Caller => ({ subject: subjectOf(socket), account: 'alice', roles: ['user'], issuer: '/O=Grid/CN=CA', fqans: [], vo: '', limited: false, notAfter: tomorrow.getTime(), certificateNotAfter: tomorrow.getTime() });
+let banned = false;
+const authenticate = (socket: TLSSocket): Caller => {
+  if (banned) throw new GridError('not-authorized', 'banned meanwhile');
+  return callerOf(socket);
+};
+const callerOf = (socket: TLSSocket): Caller => ({ subject: subjectOf(socket), account: 'alice', roles: ['user'], issuer: '/O=Grid/CN=CA', fqans: [], vo: '', limited: false, notAfter: tomorrow.getTime(), certificateNotAfter: tomorrow.getTime() });
 
 const odd = 'a < b & "c" > d \u00e9\u{1f600}\nline\ttwo\r\n  spaces  ';
 const node = { name: 'n1', site: 'alpha', host: 'h1', overlayAddress: '10.128.0.2', state: 'ready' as const };
@@ -71,7 +76,7 @@ const view: ClusterView = {
 };
 const event: EventView = { sequence: 7, at: '2025-01-02T03:04:05Z', site: 'alpha', node: '', kind: 'stage-done', text: odd };
 const access: AccessView = { profile: 'client\n<ca>\n</ca>\n', hostfile: 'n1 slots=1\n', knownHosts: '', loginUser: 'grid', nodes: [node] };
-const sitePlan = { site: 'alpha', nodes: 2, stages: [{ stage: 'resolve' as const, bytes: 0, items: 3 }], predicted: 4, reason: 'from the base' };
+const sitePlan = { site: 'alpha', nodes: 2, stages: [{ stage: 'resolve' as const, bytes: 0, items: 3 }], predicted: 4, reason: 'from the base', alternatives: [{ name: 'base image', predicted: 4, chosen: true }] };
 const site: SiteView = { name: 'alpha', url: 'https://head:8451', subject: '/O=Grid/CN=host/head', state: 'open', alive: true, freeNodes: 4, freeMemory: 4096 };
 const part: PartView = { cluster: 'k3x9q2ab', state: 'launching', plan: sitePlan, measured: [{ stage: 'base', seconds: 1.5, bytes: 2 ** 40, items: 1 }], nodes: [{ name: 'n1', host: 'h1', state: 'planned' }] };
 
@@ -98,12 +103,14 @@ const sites = {
 const head = {
   snapshot: recorder('snapshot', { site: 'alpha', releases: ['bookworm'], bundles: [], hosts: [{ host: 'h1', freeMemory: 1, freeDisk: 2, vcpus: 3 }] }, 0), plan: recorder('plan', sitePlan, 0),
   check: recorder('check', undefined, 0), createPart: recorder('createPart', part, 0), getPart: recorder('getPart', part, 0), awaitPartEvents: recorder('awaitPartEvents', [event], 0), confirmPart: recorder('confirmPart', part, 0),
-  extendPart: recorder('extendPart', part, 0), destroyPart: recorder('destroyPart', part, 0),
+  extendPart: recorder('extendPart', part, 0), nodeConsole: recorder('nodeConsole', odd, 0), destroyPart: recorder('destroyPart', part, 0),
 } as unknown as HeadService;
+
+const admin = {} as HeadAdmin; // its own test: admin.test.ts
 
 const rawOf = (attributes: Record<string, readonly string[]>, files: RawRequest['files'] = []): RawRequest => ({ attributes: new Map(Object.entries(attributes)), files });
 const gatekeeper = await serveGatekeeper({
-  host: '127.0.0.1', port: 0, tls: tlsServer, authenticate, log, limits: { bodyBytes: 100_000 },
+  host: '127.0.0.1', port: 0, tls: tlsServer, authenticate, log, limits: { bodyBytes: 100_000, tunnelCheck: 0.1 },
   services: {
     clusters, delegation, sites,
     fromRsl: (text) => rawOf({ rsl: [text] }),
@@ -309,10 +316,16 @@ t.test('tunnels: bytes both ways, refusals as HTTP statuses', async (t) => {
   t.equal(Buffer.concat(chunks).toString(), 'hello from n1\nand back\n');
   await t.rejects(client.tunnel('aaaaaaaa', 'n1'), { kind: 'not-found', message: 'there is no cluster aaaaaaaa' });
   await t.rejects(client.tunnel('../x', 'n1'), { kind: 'not-found', message: /a tunnel is at/ });
+  const cut = await client.tunnel('k3x9q2ab', 'n1');
+  const closed = new Promise((resolve) => cut.on('error', () => undefined).once('close', resolve));
+  cut.resume();
+  banned = true;
+  await closed; // a ban ends an open tunnel
+  banned = false;
 });
 
 t.test('close() ends kept, idle and silent connections', async (t) => {
-  const other = await serveHead({ host: '127.0.0.1', port: 0, tls: tlsServer, subjectOf, gatekeeper: '/O=Grid/CN=x', service: head, log });
+  const other = await serveHead({ host: '127.0.0.1', port: 0, tls: tlsServer, subjectOf, gatekeeper: '/O=Grid/CN=x', service: head, admin, administrators: [], log });
   const silent = connect({ host: '127.0.0.1', port: other.port, ca, servername: 'localhost' });
   silent.on('error', () => undefined);
   await new Promise((resolve) => silent.once('secureConnect', resolve));
@@ -320,13 +333,13 @@ t.test('close() ends kept, idle and silent connections', async (t) => {
   await other.close(0.05);
   await gone;
   await other.close();
-  await t.rejects(serveHead({ host: '127.0.0.1', port: gatekeeper.port, tls: tlsServer, subjectOf, gatekeeper: '/O=Grid/CN=x', service: head, log }), { kind: 'unavailable', message: /cannot listen on 127.0.0.1:/ });
+  await t.rejects(serveHead({ host: '127.0.0.1', port: gatekeeper.port, tls: tlsServer, subjectOf, gatekeeper: '/O=Grid/CN=x', service: head, admin, administrators: [], log }), { kind: 'unavailable', message: /cannot listen on 127.0.0.1:/ });
 });
 
 // ---------------------------------------------------------------- head
 
 t.test('head.wsdl: every operation, for the configured gatekeeper only', async (t) => {
-  const server = await serveHead({ host: '127.0.0.1', port: 0, tls: tlsServer, subjectOf, gatekeeper: '/O=Grid/CN=host/localhost', service: head, log });
+  const server = await serveHead({ host: '127.0.0.1', port: 0, tls: tlsServer, subjectOf, gatekeeper: '/O=Grid/CN=host/localhost', service: head, admin, administrators: [], log });
   t.teardown(() => server.close(0));
   const url = `https://localhost:${server.port}`;
   const certificate = certificatesOf(host.cert)[0]!;
@@ -353,6 +366,7 @@ t.test('head.wsdl: every operation, for the configured gatekeeper only', async (
   t.same(await headClient.confirmPart('k3x9q2ab', part.measured, ['n1', 'n2']), part);
   t.same(last(), ['confirmPart', 'k3x9q2ab', part.measured, ['n1', 'n2']]);
   t.same(await headClient.extendPart('k3x9q2ab', 5), part);
+  t.equal(await headClient.nodeConsole('k3x9q2ab', 'n1'), odd);
   t.same(await headClient.destroyPart('k3x9q2ab'), part);
 
   const before = calls.length;

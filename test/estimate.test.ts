@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import { chooseImage, isUsable, type Candidate } from '../src/domain/cache/image-choice.js';
 import { growImages } from '../src/domain/cache/dense-image.js';
 import { popularPackages } from '../src/domain/cache/popularity.js';
-import { evict, mostSaved } from '../src/domain/cache/saved-time.js';
+import { mostSaved } from '../src/domain/cache/saved-time.js';
+import { evictions } from '../src/domain/cache/value.js';
 import { bestModel, coldInstall, installModels, learnInstall, predictInstall, type InstallObservation, type InstallState } from '../src/domain/estimate/install.js';
 import { emptyLine, learnLine, predictLine, type LineState } from '../src/domain/estimate/line.js';
 import { installPriors, stagePriors } from '../src/domain/estimate/priors.js';
@@ -206,7 +207,7 @@ t.test('the paper\'s rule: packages in at least M % of the last N requests', asy
   t.same(popularPackages<string>([], { requests: 4, percent: 75 }), []);
 });
 
-t.test('saved time: within the budget, never worse than the best single image, near the optimum', async (t) => {
+t.test('saved time: within the budget, never worse than the best single image, near the optimum', async () => {
   const offer = fc.record({ bytes: fc.integer({ min: 1, max: 50 }) });
   const demand = fc.record({ weight: fc.integer({ min: 0, max: 5 }), saves: fc.array(fc.tuple(fc.nat(7), fc.nat(30)), { maxLength: 5 }).map((pairs) => new Map(pairs)) });
   fc.assert(
@@ -219,8 +220,17 @@ t.test('saved time: within the budget, never worse than the best single image, n
       return size(found.held) <= budget && found.bytes === size(found.held) && Math.abs(found.saved - value(found.held)) < 1e-9 && found.saved >= 0.31 * best;
     }),
   );
-  t.same(evict([{ id: 'a', bytes: 10, saves: 5, inUse: false }, { id: 'b', bytes: 10, saves: 1, inUse: false }, { id: 'c', bytes: 10, saves: 0, inUse: true }], 20), ['b'], 'what is in use stays');
-  t.same(evict([{ id: 'a', bytes: 10, saves: 5, inUse: false }], 10), []);
+});
+
+t.test('eviction: least value per byte first, told anew after each; what is in use stays, what an administrator wanted goes last', async (t) => {
+  const image = (id: number, more: { inUse?: boolean; pinned?: boolean } = {}) => ({ layers: [{ id, bytes: 10 }], inUse: false, pinned: false, ...more });
+  const saves = (...pairs: [number, number][]) => [{ weight: 1, saves: new Map(pairs) }];
+  t.same(evictions([image(1), image(2), image(3, { inUse: true })], [...saves([0, 5]), ...saves([1, 1])], 20, 9), [1]);
+  t.same(evictions([image(1), image(2), image(3)], [...saves([0, 5], [1, 5]), ...saves([2, 1])], 20, 9).length, 1);
+  t.notSame(evictions([image(1), image(2), image(3)], [...saves([0, 5], [1, 5]), ...saves([2, 1])], 20, 9), [2], 'of two that save the same one goes, not the only one of its kind');
+  t.same(evictions([image(1, { pinned: true }), image(2)], saves([1, 50]), 10, 9), [1]);
+  t.same(evictions([{ ...image(1), layers: [{ id: 1, bytes: 10 }] }, { ...image(2), layers: [{ id: 1, bytes: 10 }, { id: 2, bytes: 2 }] }], saves([1, 5]), 12, 9), [], 'a shared layer counts once');
+  t.same(evictions([image(1, { inUse: true })], [], 0, 0), []);
 });
 
 t.test('saved time: a layer that two images share is paid once', async (t) => {

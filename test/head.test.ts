@@ -2,69 +2,28 @@
  * One head alone, as the gatekeeper sees it: its own process and TLS endpoint, real apt, dpkg, runc. A part is
  * planned, built, started, killed in the middle and resumed, and taken down to nothing.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
-import { parse, stringify } from 'yaml';
 import { HeadClient } from '../gatekeeper/head-client.js';
-import { makeIdentities } from '../src/cli/grid/authority.js';
-import { writeConfigs } from '../src/cli/grid/config.js';
-import { awaitDaemon, startDaemon, stopProcess } from '../src/cli/grid/daemons.js';
-import { gridLayout } from '../src/cli/grid/layout.js';
-import { dropNetworks, raiseNetworks } from '../src/cli/grid/network.js';
-import { runningPid } from '../src/cli/grid/state.js';
-import { Releases } from '../src/cli/releases.js';
-import type { ClusterState } from '../src/domain/lifecycle.js';
-import type { PartSpec } from '../src/domain/node.js';
-import { makeLog } from '../src/log.js';
-import type { PartView } from '../src/ports.js';
-import { startPostgres } from '../src/store/embedded.js';
-import { testHome, whyNoGrid } from './support/grid.js';
+import { whyNoGrid } from './support/grid.js';
 import { holdings, settled } from './support/leaks.js';
+import { live, oneHead, partOf } from './support/one-head.js';
 import { startSshd } from './support/sshd.js';
-import { makeSshKey } from '../src/pki/ssh-key.js';
 
 const why = whyNoGrid();
 if (why !== undefined) t.test('a head', { skip: why }, async () => {});
 else {
   const machine = holdings();
   t.test('a head', { timeout: 1_500_000 }, async (t) => {
-    const layout = gridLayout(`${testHome}-head`, ['alpha']);
-    const [site] = layout.sites;
-    if (site === undefined) throw new Error('no site');
-    const user = '/O=Grid/OU=gridvc/CN=tester';
-    const signal = new AbortController().signal;
-    for (const dir of [layout.dir, join(layout.dir, 'run'), join(layout.dir, 'log'), layout.trust, layout.gatekeeper.home, site.home]) mkdirSync(dir, { recursive: true, mode: 0o711 });
-    await makeIdentities(layout, user);
-    t.teardown(() => dropNetworks(layout));
-    await raiseNetworks(layout, new Releases());
-    const postgres = await startPostgres({ home: layout.dir, log: makeLog('test', 'error') });
-    t.teardown(() => postgres.stop());
-    writeConfigs(layout, { version: 1, user, account: 'tester', sites: ['alpha'] }, { database: (name) => postgres.url(name), memory: 4000 });
-    t.teardown(() => stopProcess(site, 10));
-    const restart = async (): Promise<void> => {
-      await startDaemon(site);
-      await awaitDaemon(site, signal);
-    };
-    await restart();
-
-    const tls = (who: { certificate: string; key: string }): { ca: string[]; cert: string; key: string } => ({ ca: [readFileSync(layout.authority.certificate, 'utf8')], cert: readFileSync(who.certificate, 'utf8'), key: readFileSync(who.key, 'utf8') });
-    const head = new HeadClient({ url: site.url, tls: tls(layout.gatekeeper) });
-    t.teardown(() => head.close());
-    const reach = async (cluster: string, states: readonly ClusterState[], seconds = 240): Promise<PartView> => {
-      for (let left = seconds * 5; left > 0; left--) {
-        const part = await head.getPart(cluster);
-        if (states.includes(part.state)) return part;
-        await pause(200);
-      }
-      throw new Error(`${cluster} is still ${(await head.getPart(cluster)).state}`);
-    };
-    const live: readonly ClusterState[] = ['joining', 'ready', 'failed'];
+    const world = await oneHead(t, 'head', true);
+    const { layout, site, head, reach } = world;
+    await world.start();
 
     await t.test('only the gatekeeper may call', async (t) => {
-      const stranger = new HeadClient({ url: site.url, tls: tls(layout.user) });
+      const stranger = new HeadClient({ url: site.url, tls: { ca: [readFileSync(layout.authority.certificate, 'utf8')], cert: readFileSync(layout.user.certificate, 'utf8'), key: readFileSync(layout.user.key, 'utf8') } });
       await t.rejects(stranger.snapshot(), { kind: 'not-authorized', message: /CN=tester may not call/ });
       stranger.close();
     });
@@ -79,7 +38,7 @@ else {
 
     await t.test('a part comes up, is confirmed, and goes without a trace', async (t) => {
       const before = holdings();
-      const spec = part(id(1), 2, ['hello']);
+      const spec = partOf(id(1), 2, ['hello']);
       const [first, again] = [await head.createPart(spec), await head.createPart(spec)];
       t.equal(first.cluster, again.cluster, 'asked twice, made once');
       const up = await reach(spec.cluster, live);
@@ -94,18 +53,18 @@ else {
     });
 
     await t.test('no room: said with what was asked and what is free, nothing stored', async (t) => {
-      await t.rejects(head.createPart({ ...part(id(2), 3, []), memory: 3000 }), { kind: 'no-capacity', message: /asked 3 nodes of 3000 MiB.*room for 1/, hint: /alpha-host1 4000 MiB/ });
+      await t.rejects(head.createPart({ ...partOf(id(2), 3, []), memory: 3000 }), { kind: 'no-capacity', message: /asked 3 nodes of 3000 MiB.*room for 1/, hint: /alpha-host1 4000 MiB/ });
       await t.rejects(head.getPart(id(2)), { message: /has no part/ });
     });
 
     await t.test('kill -9 during the launch: resumed; while it runs: found again; its lease ends by itself', async (t) => {
       const before = holdings();
-      const spec = part(id(3), 4, ['hello']);
+      const spec = partOf(id(3), 4, ['hello']);
       await head.createPart(spec);
       await reach(spec.cluster, ['launching', ...live]);
-      process.kill(runningPid(site) ?? 0, 'SIGKILL');
+      world.kill();
       await pause(200);
-      await restart();
+      await world.start();
       const up = await reach(spec.cluster, live);
       t.equal(up.state, 'joining', up.reason ?? '');
       t.equal(up.nodes.filter((node) => node.state === 'running').length, 4);
@@ -116,7 +75,7 @@ else {
 
     await t.test('destroyed in the middle of a build: the build is abandoned', async (t) => {
       const before = holdings();
-      const spec = part(id(4), 1, [['cmake', 'gdb', 'tcl', 'ruby', 'perl-doc', 'php-cli'][Date.now() % 6] ?? 'tcl', 'figlet']);
+      const spec = partOf(id(4), 1, [['cmake', 'gdb', 'tcl', 'ruby', 'perl-doc', 'php-cli'][Date.now() % 6] ?? 'tcl', 'figlet']);
       await head.createPart(spec);
       await pause(1500);
       await head.destroyPart(spec.cluster);
@@ -125,24 +84,22 @@ else {
     });
 
     await t.test('a host over ssh: nothing of ours is on it but what the head sends', async (t) => {
-      await stopProcess(site, 10);
+      await world.stop();
       const before = holdings();
       const remote = mkdtempSync(join(tmpdir(), 'gridvc-host-'));
       t.teardown(() => rmSync(remote, { recursive: true, force: true }));
       const sshd = await startSshd(join(remote, 'sshd'), { address: site.address, netns: site.netns });
       t.teardown(() => sshd.stop());
-      const config = parse(readFileSync(site.config, 'utf8')) as { hosts: Record<string, unknown>[] };
-      Object.assign(config.hosts[0] ?? {}, { name: 'far1', home: join(remote, 'gridvc'), transport: { kind: 'ssh', address: site.address, port: sshd.port, user: 'root', key: sshd.key, knownHosts: sshd.knownHosts } });
-      writeFileSync(site.config, stringify(config));
-      await restart();
-      const spec = part(id(5), 3, ['hello']);
+      world.configure(({ hosts }) => Object.assign((hosts as object[])[0] ?? {}, { name: 'far1', home: join(remote, 'gridvc'), transport: { kind: 'ssh', address: site.address, port: sshd.port, user: 'root', key: sshd.key, knownHosts: sshd.knownHosts } }));
+      await world.start();
+      const spec = partOf(id(5), 3, ['hello']);
       await head.createPart(spec);
       const up = await reach(spec.cluster, live);
       t.equal(up.state, 'joining', up.reason ?? '');
       t.same(up.nodes.map((node) => `${node.host} ${node.state}`), ['far1 running', 'far1 running', 'far1 running']);
       await head.destroyPart(spec.cluster);
       await reach(spec.cluster, ['destroyed']);
-      await stopProcess(site, 10);
+      await world.stop();
       await sshd.stop();
       t.same(await settled(before), []);
     });
@@ -154,15 +111,4 @@ else {
 const run = Math.floor(Math.random() * 36 ** 5).toString(36).padStart(5, '0');
 function id(n: number): string {
   return `h${n}${run}x`;
-}
-
-/** A part as a gatekeeper would ask for it, without an overlay that anyone joins. */
-function part(cluster: string, nodes: number, packages: readonly string[]): PartSpec {
-  const { private: hostKey, public: hostKeyPublic } = makeSshKey('test');
-  return {
-    cluster, owner: '/O=Grid/CN=Alice', memory: 128, disk: 400, vcpus: 1, os: 'bookworm', packages, bundles: [], expires: Date.now() + 600_000, minCount: nodes,
-    nodes: Array.from({ length: nodes }, (_, n) => ({ name: `n${n + 1}`, overlayAddress: `10.128.0.${10 + n}`, certificate: 'none', key: 'none', hostKey, hostKeyPublic })),
-    overlay: { hubHost: '198.18.0.1', hubPort: 21999, ca: 'none', hubName: 'hub', netmask: '255.255.240.0' },
-    hosts: '127.0.0.1 localhost\n', hostfile: 'n1 slots=1\n', knownHosts: '', authorizedKeys: [hostKeyPublic], clusterKey: hostKey, clusterKeyPublic: hostKeyPublic, files: [],
-  };
 }

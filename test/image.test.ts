@@ -198,7 +198,7 @@ t.test('a delta: daemons installed, none started', { skip, timeout: 300_000 }, a
   t.notMatch(listed, /\.deb\n|policy-rc\.d|crond\.pid|pkgcache|nginx\.pid/, 'no daemon ran, nothing of the build is left');
   t.equal(await builder.has(built.layer.digest), true);
   t.equal(createHash('sha256').update(readFileSync(store.path(built.layer.digest))).digest('hex'), built.layer.digest);
-  t.same((await traces(home, [...before, `file layers/${built.layer.digest}.sqfs`, `file layers/${built.layer.digest}.json`])), [], 'nothing else is left');
+  t.same((await traces(home, [...before, ...['sqfs', 'json', 'status'].map((kind) => `file layers/${built.layer.digest}.${kind}`)])), [], 'nothing else is left');
   await builder.remove(built.layer.digest);
   t.equal(await builder.has(built.layer.digest), false);
 });

@@ -22,7 +22,7 @@ const table: Readonly<Record<string, readonly string[]>> = {
   'src/hypervisor': ['src/domain', 'src/ports.ts', 'src/log.ts', 'src/proc', 'src/node', 'npm:tar-stream', 'node:'],
   'src/overlay': ['src/domain', 'src/ports.ts', 'src/log.ts', 'src/proc', 'src/pki', 'node:'],
   'src/head': ['src/domain', 'src/ports.ts', 'src/log.ts', 'src/settings.ts', 'src/store', 'src/soap', 'src/pki', 'npm:', 'node:'],
-  gatekeeper: ['src/domain', 'src/ports.ts', 'src/log.ts', 'src/settings.ts', 'src/pki', 'src/rsl', 'src/overlay', 'src/store', 'src/soap', 'src/proc', 'npm:', 'node:'],
+  gatekeeper: ['src/domain', 'src/ports.ts', 'src/log.ts', 'src/settings.ts', 'src/node/quote.ts', 'src/pki', 'src/rsl', 'src/overlay', 'src/store', 'src/soap', 'src/proc', 'npm:', 'node:'],
 };
 const everything = (file: string): boolean => /(^|\/)main\.ts$/.test(file) || file.startsWith('src/cli/') || file.startsWith('test/');
 /** One importer each. */

@@ -30,7 +30,7 @@ function refusal(work: () => unknown): string {
 t.test('the example of the design', async (t) => {
   t.same(ofRsl('&(count=4)(bundles=c-dev mpi)(memory=320)(disk=1600)(max_wall_time=60)'), {
     count: 4, minCount: 4, memory: 320, disk: 1600, vcpus: 1, os: 'bookworm', packages: [], bundles: ['c-dev', 'mpi'], files: [],
-    lifetime: 60, sites: [], placement: 'pack', onFailure: 'all', sshKeys: [],
+    lifetime: 60, sites: [], placement: 'pack', onFailure: 'all', sshKeys: [], exact: false,
   });
   t.same(ofRsl('(* a comment *) & ( "COUNT" = "2" )(MinCount=1)\n(packages=g++ "libstdc++6" \'gcc\')'), ofElements({ count: 2, minCount: '1', package: ['g++', 'libstdc++6', 'gcc'] }));
   t.same(ofRsl('(count=1)'), ofElements({ count: '1' }), 'bare relations');
@@ -98,7 +98,7 @@ t.test('rules and messages', async (t) => {
     [{ count: 1, onFailure: 'al' }, /on_failure is "al"; allowed: all, minimum, any; did you mean all/],
     [{ count: 1, memori: 320 }, /"memori" is not an attribute of a request; did you mean memory/],
     [{ count: 1, zzzzzz: 1 }, /known: count, min_count, memory/],
-    [{ count: 1, executable: '/bin/date' }, /executable is an attribute of jobs, which are not supported yet/],
+    [{ count: 1, executable: '/bin/date' }, /executable is an attribute of jobs, not of clusters/],
     [{ count: 1, memory: 63 }, /memory is 63; .* 64 to 1048576 \(MiB\)/],
     [{ count: 1, disk: 16777217 }, /64 to 16777216/],
     [{ count: 1, vcpus: 257 }, /1 to 256/],
@@ -170,15 +170,17 @@ const request: fc.Arbitrary<ClusterRequest> = plainRecord({
     sites: list(name(lower, `${lower}-`, 8)),
     placement: fc.constantFrom('pack' as const, 'spread' as const),
     onFailure: fc.constantFrom('all' as const, 'minimum' as const, 'any' as const),
+    exact: fc.boolean(),
     sshKeys: list(fc.tuple(fc.uint8Array({ minLength: 24, maxLength: 24 }), fc.string({ maxLength: 10 })).map(([key, comment]) => `ssh-ed25519 ${Buffer.from(key).toString('base64')} x${comment.replace(/[^\x20-\x7e]/g, '')}x`)),
   })
   .map((each) => ({ ...each, minCount: each.onFailure === 'all' ? each.count : each.onFailure === 'any' ? 1 : Math.min(each.minCount, each.count) }));
 
 /** A request as the elements of an XML document. */
 function elementsOf(from: ClusterRequest): Record<string, unknown> {
-  const { packages, bundles, sites, sshKeys, files, minCount, ...rest } = from;
+  const { packages, bundles, sites, sshKeys, files, minCount, exact, ...rest } = from;
   return {
     ...rest,
+    ...(exact ? { exact: 'yes' } : {}),
     ...(from.onFailure === 'minimum' ? { minCount } : {}),
     package: packages,
     bundle: bundles,

@@ -41,9 +41,9 @@ else
       const db = await head(server.url('rollback'));
       t.teardown(() => db.close());
       await t.rejects(db.transaction(async (tx) => {
-        await tx.rows('putHost', 'h1', 'container', 1, 1, 1, []);
-        throw new Error('no');
-      }), /no/);
+        await tx.rows('putHost', 'h1', 'container', 1, 1, 1, [], '');
+        throw new Error('no, undone');
+      }), /no, undone/);
       t.same(await db.rows('hostCapacities', ['h1']), []);
     });
 
@@ -52,7 +52,7 @@ else
       t.teardown(() => db.close());
       const secrets = await openSecrets<PartSpec>(join(server.home, 'secrets'));
       const parts = new Parts('alpha', db, secrets);
-      await db.rows('putHost', 'h1', 'container', 1000, 9000, 4, []);
+      await db.rows('putHost', 'h1', 'container', 1000, 9000, 4, [], '');
       const place = async (): Promise<{ name: string; host: string; address: string }[]> => [{ name: 'n1', host: 'h1', address: '10.0.0.5' }];
       t.equal(await parts.insert(spec, place), true);
       t.equal(await parts.insert(spec, place), false, 'the second time changes nothing');
@@ -67,7 +67,7 @@ else
       await Promise.all([1, 2, 3, 4].map((n) => parts.event(spec.cluster, 'node', `event ${n}`, 'n1')));
       t.same((await parts.events(spec.cluster, 1, 0)).map((event) => event.sequence), [2, 3, 4, 5], 'numbered without holes');
 
-      await parts.setPlan(spec.cluster, { site: 'alpha', nodes: 1, stages: [{ stage: 'install', predicted: 2, bytes: 5, items: 1 }], predicted: 2, reason: 'r' }, 'key');
+      await parts.setPlan(spec.cluster, { site: 'alpha', nodes: 1, stages: [{ stage: 'install', predicted: 2, bytes: 5, items: 1 }], predicted: 2, reason: 'r', alternatives: [] }, 'key');
       await parts.measured(spec.cluster, { stage: 'install', seconds: 2.5, bytes: 5, items: 1 }, new Date());
       t.match(await parts.view(spec.cluster), { plan: { predicted: 2 }, measured: [{ stage: 'install', seconds: 2.5 }], nodes: [{ name: 'n1', state: 'planned' }] });
 
@@ -78,11 +78,32 @@ else
       await clock.keep(spec.cluster, predictAll(coldSite, work));
       t.match(await db.rows('predictionsOf', spec.cluster), ['M0', 'M1', 'M2', 'M3'].map((model) => ({ model, chosen: model === 'M1', seconds: before.find((one) => one.model === model)?.seconds })), 'the first word of every model is kept');
       await parts.packageTimings('cother001', [{ package: 'gcc', version: '12', phase: 'unpack', seconds: 20, bytes: 5e6, files: 30 }]);
-      await db.rows('insertTiming', 'cother001', '', 'install', 5e6, 1, new Date(), 22, null);
+      await db.rows('insertTiming', 'cother001', '', 'install', 5e6, 1, new Date(), 22, null, 0, 1, 1, false, 'head', null);
       const [learned] = predictAll(await clock.models(), work);
       t.equal(learned.model, 'M3', 'rows of packages make M3 the model to go by');
       t.ok(learned.seconds > before[0].seconds, `it learned: ${before[0].seconds.toFixed(1)} s, then ${learned.seconds.toFixed(1)} s`);
       t.same(await new SiteClock(db).models(), await clock.models(), 'a restarted head knows the same');
+
+      await t.test('poisoned rows: a stall of minutes, a clock that jumped, a build that was shared', async (t) => {
+        const install = (cluster: string, seconds: number, more: { shared?: boolean } = {}) => parts.measured(cluster, { stage: 'install', seconds, bytes: 5e6, items: 1 }, new Date(), { installed: 0, speed: 1, ...more });
+        for (let n = 0; n < 8; n++) {
+          await parts.packageTimings(`cgood00${n}`, [{ package: 'gcc', version: '12', phase: 'unpack', seconds: 20, bytes: 5e6, files: 30 }]);
+          await db.rows('insertTiming', `cgood00${n}`, '', 'install', 5e6, 1, new Date(), 22, null, 0, 1, 1, false, 'head', null);
+        }
+        const [sane] = predictAll(await clock.models(), work);
+        await install(spec.cluster, 22, { shared: true });
+        t.equal(predictAll(await clock.models(), work)[0].seconds, sane.seconds, 'what was built for another request is learned once');
+        await parts.packageTimings('cstall01', [{ package: 'gcc', version: '12', phase: 'unpack', seconds: 600, bytes: 5e6, files: 30 }]);
+        await db.rows('insertTiming', 'cstall01', '', 'install', 5e6, 1, new Date(), 620, null, 0, 1, 1, false, 'head', null);
+        const [stalled] = predictAll(await clock.models(), work);
+        t.ok(Math.abs(stalled.seconds - sane.seconds) < 0.25 * sane.seconds, `${sane.seconds.toFixed(1)} s, after a stall of ten minutes ${stalled.seconds.toFixed(1)} s`);
+        for (const [n, seconds] of [-4000, 90_000, NaN, Infinity].entries()) {
+          await parts.packageTimings(`cjump00${n}`, [{ package: 'gcc', version: '12', phase: 'unpack', seconds, bytes: 5e6, files: 30 }]);
+          await db.rows('insertTiming', `cjump00${n}`, '', 'install', 5e6, 1, new Date(), seconds, null, 0, 1, 1, false, 'head', null);
+          await db.rows('insertTiming', `cjump00${n}`, '', 'launch', 0, 4, new Date(), seconds, null, 0, 1, 1, false, 'head', null);
+        }
+        t.same(predictAll(await new SiteClock(db).models(), work)[0].seconds, stalled.seconds, 'absurd seconds change nothing');
+      });
 
       await parts.become(spec.cluster, 'destroying');
       await parts.gone(spec.cluster);

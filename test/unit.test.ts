@@ -43,9 +43,12 @@ t.test('addresses: the first free ones, refused when the range is used up', asyn
 
 t.test('a plan leaves out what the site has already', async (t) => {
   const resolution = { os: 'bookworm', asked: ['gcc'], packages: [{ name: 'gcc', version: '1', architecture: 'amd64', debBytes: 5 * MiB }], key: 'ab'.repeat(32) };
-  const plan = (stock: Parameters<typeof planSite>[0]['stock']): string[] => planSite({ site: 'alpha', nodes: 4, hosts: 1, resolution, stock, models: coldSite }).stages.map((s) => s.stage);
-  t.same(plan({ baseReady: false, image: undefined }), ['resolve', 'base', 'download', 'install', 'pack', 'distribute', 'launch', 'join', 'verify']);
-  t.same(plan({ baseReady: true, image: [] }), ['resolve', 'distribute', 'launch', 'join', 'verify']);
+  const base = { digest: 'ba'.repeat(32), kind: 'base' as const, bytes: 100 * MiB };
+  const whole = { name: 'd1', key: resolution.key, layers: [base], packages: new Map([['gcc', '1']]) };
+  const work = { site: 'alpha', nodes: 4, hosts: 1, resolution, base, baseReady: true, images: [], exact: false, wire: () => 0, headLoad: 1, models: coldSite };
+  const plan = (more: Partial<Parameters<typeof planSite>[0]>): string[] => planSite({ ...work, ...more }).plan.stages.map((s) => s.stage);
+  t.same(plan({ baseReady: false }), ['resolve', 'base', 'download', 'install', 'pack', 'distribute', 'launch', 'join', 'verify']);
+  t.same(plan({ images: [whole] }), ['resolve', 'distribute', 'launch', 'join', 'verify']);
 });
 
 t.test('names that may reach a command line', async (t) => {

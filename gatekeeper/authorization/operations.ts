@@ -1,4 +1,4 @@
-/** What can be asked of a gatekeeper, by name: the operations of its WSDLs and the two that have none. */
+/** What can be asked of a gatekeeper, by name: the operations of its WSDLs and those that have none. */
 export const operations = [
   'plan',
   'createCluster',
@@ -9,6 +9,7 @@ export const operations = [
   'destroyCluster',
   'getAccess',
   'openTunnel', // GET /tunnel/<cluster>/<node>
+  'submitJob', // GRAM: globusrun and its like
   'putFile', // PUT /files
   'requestDelegation',
   'putDelegation',

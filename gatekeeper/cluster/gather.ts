@@ -9,9 +9,9 @@ import type { Material } from './material.js';
 import type { Roll } from './roll.js';
 import { verifyNode } from './verify.js';
 
-/** A node that runs has this long to join and answer. */
-const comeSeconds = 60;
-const verifySeconds = 30;
+/** A node that runs has this long to join and answer. A dead one is known at once from its head; this is for the silent, and an emulated machine boots for minutes. */
+const comeSeconds = 180;
+const verifySeconds = 90;
 const verifyAtOnce = 12; // more would only share the same processors
 const lookMilliseconds = 500;
 
@@ -26,7 +26,8 @@ export async function gatherNodes(job: Job): Promise<void> {
   signal.addEventListener('abort', interrupt, { once: true });
   const interrupted = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(new GridError('interrupted', `cluster ${id} ends before its nodes are there`)), { once: true }));
   interrupted.catch(() => {});
-  const clock = setInterval(() => void giveUpOn(job, roll).catch((error: unknown) => job.log.error({ err: error }, 'clock')), lookMilliseconds);
+  const given = new Set<string>();
+  const clock = setInterval(() => void giveUpOn(job, roll, given).catch((error: unknown) => job.log.error({ err: error }, 'clock')), lookMilliseconds);
   try {
     const waiting = new Set(roll.waiting());
     const clients = material.nodes.filter((node) => waiting.has(node.name)).map((node) => ({ name: overlayName(node.name, id), address: node.overlayAddress }));
@@ -67,10 +68,19 @@ async function welcome(job: Job, material: Material, node: Material['nodes'][num
 }
 
 /** Nodes that run, but have not come in time. */
-async function giveUpOn(job: Job, roll: Roll): Promise<void> {
+async function giveUpOn(job: Job, roll: Roll, given: Set<string>): Promise<void> {
   for (const name of roll.overdue(Date.now(), comeSeconds)) {
-    await fail(job, roll, name, `it runs, but was not verified over the overlay within ${comeSeconds} s`);
+    if (given.has(name)) continue; // its console is being read
+    given.add(name);
+    await fail(job, roll, name, `it runs, but was not verified over the overlay within ${comeSeconds} s${await lastWords(job, roll.siteOf(name), name)}`);
   }
+}
+
+/** The end of its console, as its head has it, so that the reason can be seen. */
+async function lastWords(job: Job, site: string, name: string): Promise<string> {
+  const head = await job.tools.sites.head(site).catch(() => undefined);
+  const text = ((await head?.nodeConsole(job.id, name).catch(() => '')) ?? '').trim().slice(-800);
+  return text === '' ? '' : `; its console ends: ${text}`;
 }
 
 async function fail(job: Job, roll: Roll, name: string, reason: string): Promise<void> {

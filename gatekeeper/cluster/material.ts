@@ -71,7 +71,7 @@ export function certificateEnd(cluster: Pick<ClusterRow, 'expires' | 'until'>): 
 
 /** What the head of one site is asked to bring up. @param files contents of uploads already put in */
 export function partSpec(cluster: ClusterRow, material: Material, part: PartRow, all: { placed: number; names: ReadonlySet<string>; files: PartSpec['files'] }): PartSpec {
-  const { memory, disk, vcpus, os, packages, bundles, sshKeys } = cluster.request;
+  const { memory, disk, vcpus, os, packages, bundles, exact, sshKeys } = cluster.request;
   return {
     cluster: cluster.id,
     owner: cluster.owner,
@@ -81,6 +81,7 @@ export function partSpec(cluster: ClusterRow, material: Material, part: PartRow,
     os,
     packages,
     bundles,
+    ...(exact ? { exact } : {}),
     expires: cluster.expires.getTime() + headGraceSeconds * 1000,
     minCount: Math.max(1, required(cluster.request) - (all.placed - part.nodes)),
     nodes: material.nodes.filter((node) => all.names.has(node.name)).map(({ serial: _serial, ...node }) => node),

@@ -9,6 +9,7 @@ import { clusterStates, type ClusterState } from '../../src/domain/lifecycle.js'
 import { stages, type Stage } from '../../src/domain/plan.js';
 import type { EventView } from '../../src/domain/views.js';
 import type { PartView } from '../../src/ports.js';
+import { awaitReturn } from './come-back.js';
 import type { Job } from './job.js';
 
 const pollSeconds = 30;
@@ -87,6 +88,7 @@ async function noteNodes(job: Job, site: string, view: PartView, seen: Seen): Pr
     if (node.state === 'running') {
       found.roll?.runs(node.name, Date.now());
       await tools.records.setNode(id, node.name, 'running', { host: node.host });
+      await awaitReturn(job, site, node.name);
     } else if (node.state === 'failed') {
       const reason = `on host ${node.host}: ${node.reason ?? 'it did not start'}`;
       found.roll?.fails(node.name, reason);

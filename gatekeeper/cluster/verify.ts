@@ -22,7 +22,7 @@ export interface Login {
   readonly signal: AbortSignal;
 }
 
-const loginSeconds = 10;
+const loginSeconds = 20;
 const pauses = { first: 25, most: 400 }; // ms; sshd of a node that has just joined is there within a few of them
 
 /** Resolves when the node has answered; rejects with the last failure after `seconds`, at once if it poses as another. */
@@ -39,12 +39,36 @@ export async function verifyNode(login: Login, seconds: number): Promise<void> {
 
 /** Runs one command in a node as `user`; resolves with its output. @param input bytes for its standard input */
 export async function runInNode(login: Login, command: { user: 'grid' | 'root'; line: string; input?: string }): Promise<string> {
+  const { node } = login;
+  const { client, leave } = await logIn(login, command.user);
+  try {
+    return await execute(client, command.line, command.input);
+  } catch (error) {
+    throw new GridError('unavailable', `${node.name} (${node.overlayAddress}) does not answer ssh: ${(error as Error).message}`, { cause: error });
+  } finally {
+    leave();
+  }
+}
+
+/** An ssh connection to a node. `leave` ends it, and so does the signal. */
+export interface NodeConnection {
+  readonly client: ssh2.Client;
+  leave(): void;
+}
+
+/** Logs in; rejects `unavailable`, or `not-authenticated` if the node has another host key than the one that we made. */
+export async function logIn(login: Login, user: 'grid' | 'root', options: Pick<ssh2.ConnectConfig, 'keepaliveInterval' | 'keepaliveCountMax'> = {}): Promise<NodeConnection> {
   const { node, signal } = login;
   const client = new ssh2.Client();
   const expected = node.hostKeyPublic.split(' ')[1] ?? '';
   let impostor = false;
   const sock = login.reach.dial(node.overlayAddress);
   const stop = (): void => void client.destroy();
+  const leave = (): void => {
+    signal.removeEventListener('abort', stop);
+    client.end();
+    sock.destroy();
+  };
   signal.addEventListener('abort', stop, { once: true });
   try {
     await new Promise<void>((resolve, reject) => {
@@ -53,22 +77,20 @@ export async function runInNode(login: Login, command: { user: 'grid' | 'root'; 
       client.once('close', () => reject(new Error('the connection closed')));
       sock.once('error', reject);
       client.connect({
+        ...options,
         sock,
-        username: command.user,
+        username: user,
         privateKey: login.key,
         readyTimeout: loginSeconds * 1000,
         algorithms: { serverHostKey: ['ssh-ed25519'], kex: ['curve25519-sha256'], cipher: ['aes128-gcm@openssh.com', 'aes256-gcm@openssh.com', 'chacha20-poly1305@openssh.com'] },
         hostVerifier: (key: Buffer) => !(impostor = key.toString('base64') !== expected),
       });
     });
-    return await execute(client, command.line, command.input);
+    return { client, leave };
   } catch (error) {
+    leave();
     if (impostor) throw new GridError('not-authenticated', `${node.name} (${node.overlayAddress}) answers ssh with a host key that is not the one we made`);
     throw new GridError('unavailable', `${node.name} (${node.overlayAddress}) does not answer ssh: ${(error as Error).message}`, { cause: error });
-  } finally {
-    signal.removeEventListener('abort', stop);
-    client.end();
-    sock.destroy();
   }
 }
 

@@ -16,7 +16,7 @@ export interface Submission {
   readonly caller: Caller;
   /** RSL text as it came. */
   readonly rsl: string;
-  /** From the request line: "jobmanager", "jobmanager-fork"... */
+  /** From the request line: "jobmanager", "jobmanager-fork"... (server.ts lists them). */
   readonly service: string;
   /** Callback URL ("" is undefined) and the mask of states it wants. */
   readonly callback?: { readonly url: string; readonly mask: number };
@@ -51,7 +51,7 @@ export interface GramJobs {
   register(caller: Caller, path: string, callback: { readonly url: string; readonly mask: number }): Promise<QueryAnswer>;
   unregister(caller: Caller, path: string, url: string): Promise<QueryAnswer>;
   signal(caller: Caller, path: string, signal: number, argument: string): Promise<QueryAnswer>;
-  /** Asked before a renewal begins; the wire delegates only if failureCode is 0. */
+  /** The new credential of a renewal (globusrun -y). The wire asked `status` before and delegates only if that had failureCode 0. */
   renew(caller: Caller, path: string, credential: JobCredential): Promise<QueryAnswer>;
 }
 

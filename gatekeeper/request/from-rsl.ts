@@ -8,10 +8,15 @@ const fileForm = 'a file is ("/path" upload ID), ("/path" inline BASE64), with a
 
 /** @throws GridError bad-request, with line and column of the text */
 export function fromRsl(text: string): RawRequest {
+  return requestOf(text, substitute(text, relationsOf(text, parseRsl(text))));
+}
+
+/** The same from relations without variables: those of a cluster, when a job's have been taken out. */
+export function requestOf(text: string, relations: readonly PlainRelation[]): RawRequest {
   const attributes = new Map<string, readonly string[]>();
   const files: RawFile[] = [];
   const seen = new Set<string>();
-  for (const relation of substitute(text, relationsOf(text, parseRsl(text)))) {
+  for (const relation of relations) {
     const name = canonicalName(relation.attribute);
     if (relation.operator !== '=') throw rslError(text, relation.at, `${relation.attribute} is compared by ${relation.operator}; a request may only use =`);
     if (seen.has(name)) throw rslError(text, relation.at, `${relation.attribute} is given twice`);
@@ -22,15 +27,16 @@ export function fromRsl(text: string): RawRequest {
   return { attributes, files };
 }
 
-/** The relations of a plain `&` request; nested `&` are opened. */
-function relationsOf(text: string, node: RslNode): RslRelation[] {
+/** The relations of a plain `&` request; nested `&` are opened. bad-request for `+` and `|`. */
+export function relationsOf(text: string, node: RslNode): RslRelation[] {
   if (node.kind === 'relation') return [node];
   if (node.operator === '+') throw rslError(text, node.at, 'requests of several parts (+) are not supported', 'send one & request for each cluster; one cluster may span sites by itself');
   if (node.operator === '|') throw rslError(text, node.at, 'alternatives (|) are not supported', 'send one & request');
   return node.children.flatMap((child) => relationsOf(text, child));
 }
 
-function wordsOf(value: PlainValue): string[] {
+/** All words of a value, sequences opened. */
+export function wordsOf(value: PlainValue): string[] {
   return typeof value === 'string' ? [value] : value.flatMap(wordsOf);
 }
 

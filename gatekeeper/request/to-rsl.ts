@@ -21,6 +21,7 @@ export function toRsl(request: ClusterRequest): string {
     relation('placement', [request.placement]),
     relation('on_failure', [request.onFailure]),
     ...list('ssh_key', request.sshKeys),
+    ...(request.exact ? [relation('exact', ['yes'])] : []),
   ];
   return printRsl({ kind: 'boolean', operator: '&', children, at: 0 });
 }

@@ -143,6 +143,10 @@ update nodes set state = $3, reason = $4, host = coalesce($5, host),
 where cluster = $1 and name = $2 and (array_position(array['planned', 'running', 'joined', 'ready', 'failed', 'gone'], state) < array_position(array['planned', 'running', 'joined', 'ready', 'failed', 'gone'], $3::text))
 returning name
 
+-- :nodeAgain
+-- the one way back: a head made a node of a ready cluster again
+update nodes set state = 'running', reason = null where cluster = $1 and name = $2 and state = 'failed' returning name
+
 -- :setHosts
 update nodes n set host = h.host from unnest($2::text[], $3::text[]) as h (name, host) where n.cluster = $1 and n.name = h.name and n.host <> h.host
 
@@ -222,3 +226,79 @@ from clusters where owner = $1 and undone is null
 select count(*)::int as clusters, coalesce(sum((request->>'count')::int), 0)::int as nodes,
   coalesce(sum((request->>'count')::float8 * (request->>'memory')::float8), 0)::float8 as memory
 from clusters where vo = $1 and undone is null
+
+-- :insertJob
+insert into jobs (id, secret, owner, caller, service, rsl, request, state, cluster, phase, commit_by, queued)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, case when $9::text is null then null else now() end)
+
+-- :insertCallback
+insert into job_callbacks (job, url, mask) values ($1, $2, $3) on conflict (job, url) do update set mask = excluded.mask
+
+-- :job
+select id, secret, owner, caller, request, state, failure_code as "failureCode", exit_code as "exitCode", reason, cluster, phase, commit_by as "commitBy", started, finished, kept_until as "keptUntil"
+from jobs where id = $1
+
+-- :livingJobs
+select id from jobs where phase <> 'ended' order by created
+
+-- :jobUsage
+select count(*)::int as jobs from jobs where owner = $1 and phase <> 'ended'
+
+-- :setJobPhase
+-- $3: the GRAM state that goes with it, or null; the times follow from the phases
+update jobs set phase = $2, state = coalesce($3, state), started = case when $2 = 'running' then coalesce(started, now()) else started end
+where id = $1 and phase <> 'ended' and state not in (4, 8) returning id
+
+-- :setJobCluster
+update jobs set cluster = $2, queued = now(), phase = 'waiting', state = 1 where id = $1 and phase in ('arriving', 'uncommitted') and state not in (4, 8) returning id
+
+-- :finishJob
+-- the first end counts; true for the one who made it
+update jobs set state = $2, failure_code = $3, exit_code = $4, reason = $5, phase = 'ending', finished = now(), commit_by = null
+where id = $1 and state not in (4, 8) returning id
+
+-- :endJob
+update jobs set phase = 'ended', kept_until = $2 where id = $1
+
+-- :extendCommit
+update jobs set commit_by = commit_by + make_interval(secs => $2) where id = $1 and phase = 'uncommitted'
+
+-- :commitJobEnd
+update jobs set committed_end = true where id = $1
+
+-- :updateJobRequest
+update jobs set request = $2 where id = $1
+
+-- :callbacks
+select url, mask, sent from job_callbacks where job = $1 order by url
+
+-- :callbackSent
+update job_callbacks set sent = $3 where job = $1 and url = $2
+
+-- :deleteCallback
+delete from job_callbacks where job = $1 and url = $2 returning url
+
+-- :insertRunners
+insert into job_runners (job, node, position, processes)
+select $1, r.node, r.position, r.processes from unnest($2::text[], $3::int[], $4::int[]) as r (node, position, processes)
+on conflict (job, node) do nothing
+
+-- :runners
+select node, position, processes, out_sent as "outSent", err_sent as "errSent", exit_code as "exitCode" from job_runners where job = $1 order by position
+
+-- :runnerSent
+-- $2, $3: nodes and bytes; $4: which stream
+update job_runners r set out_sent = case when $4 = 'out' then s.bytes else r.out_sent end, err_sent = case when $4 = 'err' then s.bytes else r.err_sent end
+from unnest($2::text[], $3::int8[]) as s (node, bytes) where r.job = $1 and r.node = s.node
+
+-- :runnerEnded
+update job_runners set exit_code = $3 where job = $1 and node = $2
+
+-- :dropKept
+update jobs set kept_until = null where id = $1
+
+-- :oldKept
+select id from jobs where kept_until < now()
+
+-- :knownJobs
+select id from jobs where id = any ($1::text[]) and (phase <> 'ended' or kept_until is not null)

@@ -42,6 +42,7 @@ function printStatus(found: GridStatus): void {
   if (found.state === 'none') return print('there is no embedded grid here; make one: gridvc grid up');
   print(`the grid in ${found.directory} is ${found.state}`);
   print(table(['process', 'pid', 'port', 'answers', 'log'], found.processes.map((each) => [each.name, each.pid ?? '-', each.port, each.answers ? 'yes' : 'no', each.log])));
+  print(`Globus clients (GRAM): ${found.gram?.answers === true ? `globusrun -r ${found.gram.contact}` : 'no answer on port 2119'}`);
   for (const problem of found.problems) print(`! ${problem}`);
   if (found.state !== 'up') print('bring it up: gridvc grid up');
 }

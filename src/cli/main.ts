@@ -7,7 +7,10 @@ import { addAccessCommands } from './commands/access.js';
 import { addChainCommands } from './commands/chain.js';
 import { addAuthorizationCommands } from './commands/authz.js';
 import { addClusterCommands } from './commands/cluster.js';
+import { addEstimateCommands } from './commands/estimate.js';
 import { addGridCommands } from './commands/grid.js';
+import { addHostCommands } from './commands/host.js';
+import { addImageCommands } from './commands/image.js';
 import { addMachineCommands } from './commands/machine.js';
 import { addProxyCommands } from './commands/proxy.js';
 import { addSiteCommands } from './commands/site.js';
@@ -41,6 +44,9 @@ Example:
   addAccessCommands(program);
   addSiteCommands(program);
   addAuthorizationCommands(program);
+  addHostCommands(program);
+  addImageCommands(program);
+  addEstimateCommands(program);
   return program;
 }
 

@@ -8,7 +8,7 @@ import type { RequestOptions } from './commands/cluster.js';
 /** Larger files travel by HTTPS PUT before the request. */
 const inlineBytes = 64 * 1024;
 
-const elements = ['count', 'minCount', 'memory', 'disk', 'vcpus', 'os', 'package', 'bundle', 'file', 'lifetime', 'site', 'placement', 'onFailure'] as const;
+const elements = ['count', 'minCount', 'memory', 'disk', 'vcpus', 'os', 'package', 'bundle', 'file', 'lifetime', 'site', 'placement', 'onFailure', 'exact'] as const;
 
 /**
  * @param file RSL file, "-" for standard input, or undefined

@@ -25,7 +25,17 @@ export function planText(plan: PlanView): string {
     const cells = sites.map((site) => views.find((view) => view.site === site && view.stage === stage));
     return cells.every((view) => view === undefined) ? [] : [[stage, ...cells.map((view) => (view === undefined ? '' : (seconds(view.predicted) || 'unknown')))]];
   });
-  return [...places, table(['stage', ...sites], rows), `predicted: ready after ${plan.predictedSeconds.toFixed(1)} s`].join('\n');
+  return [...places, table(['stage', ...sites], rows), `predicted: ready after ${plan.predictedSeconds.toFixed(1)} s`, ...plan.sites.flatMap(alternativesOf)].join('\n');
+}
+
+const mostAlternatives = 8;
+
+/** Every image that could serve, least predicted time first; nothing to say where there was no choice. */
+function alternativesOf({ site, alternatives }: PlanView['sites'][number]): readonly string[] {
+  if (alternatives.length < 2) return [];
+  const rows = alternatives.slice(0, mostAlternatives).map((each) => [each.name, seconds(each.predicted), each.chosen ? 'chosen' : '']);
+  const more = alternatives.length - rows.length;
+  return ['', table([`alternatives at ${site}`, 'predicted', ''], rows), ...(more > 0 ? [`and ${more} more, slower`] : [])];
 }
 
 /** One line: state, nodes, seconds. */

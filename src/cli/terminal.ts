@@ -24,7 +24,7 @@ export function note(text: string): void {
 export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const all = [head, ...rows].map((row) => row.map(String));
   const widths = head.map((_, column) => Math.max(...all.map((row) => [...(row[column] ?? '')].length)));
-  const right = head.map((_, column) => rows.length > 0 && rows.every((row) => typeof row[column] === 'number' || /^[\d.]+ s$|^-?$/.test(String(row[column] ?? ''))));
+  const right = head.map((_, column) => rows.length > 0 && rows.every((row) => typeof row[column] === 'number' || /^[+-]?[\d.]+( [s%])?$|^-?$/.test(String(row[column] ?? ''))));
   return all
     .map((row) => row.map((cell, column) => (right[column] ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0))).join('  ').trimEnd())
     .join('\n');

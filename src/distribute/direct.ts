@@ -6,7 +6,7 @@
 import { stat } from 'node:fs/promises';
 import { GridError } from '../domain/error.js';
 import type { Layer } from '../domain/image.js';
-import { checkName } from '../domain/names.js';
+import { checkName, isName } from '../domain/names.js';
 import { LocalTransport } from '../node/local.js';
 import type { Distributor, NodeTransport } from '../ports.js';
 
@@ -34,11 +34,32 @@ if [ $# -lt 3 ]; then
 fi
 : > "$2.ok"`;
 
+/** Argument: directory. Prints the digest of each layer that is whole. */
+const heldScript = `
+cd "$1" 2> /dev/null || exit 0
+for ok in *.ok; do
+  digest=\${ok%.ok}
+  if [ -f "$digest.sqfs" ]; then echo "$digest"; fi
+done`;
+
+/** Arguments: directory, then digests. One that is mounted, or behind a loop or block device, stays. Prints digest and bytes of each that goes. */
+const dropScript = `
+dir=$1; shift
+for digest; do
+  if [ -e "\${dir%/layers}/mnt/$digest" ] || losetup -n -O NAME -j "$dir/$digest.sqfs" 2> /dev/null | grep -q .; then continue; fi
+  bytes=$(stat -c %s "$dir/$digest.sqfs" 2> /dev/null) || bytes=0
+  rm -f "$dir/$digest.ok" "$dir/$digest.sqfs"
+  echo "$digest $bytes"
+done`;
+
 const seconds = 600;
 
 export class DirectDistributor implements Distributor {
   /** Two parts at once may want the same layer on the same host: it is sent once. */
   private readonly sending = new Map<string, Promise<number>>();
+  /** By host: the layers that it is known to have. Only for estimates; a transfer looks itself. */
+  private readonly known = new Map<string, Set<string>>();
+  private readonly linking = new Map<string, boolean>();
 
   constructor(private readonly options: DirectOptions) {}
 
@@ -49,8 +70,34 @@ export class DirectDistributor implements Distributor {
     return { bytes: sent.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value : 0), 0) };
   }
 
+  async held(host: NodeTransport, signal?: AbortSignal): Promise<{ digests: ReadonlySet<string>; links: boolean }> {
+    const links = this.linking.get(host.host) ?? host instanceof LocalTransport;
+    const known = this.known.get(host.host);
+    if (known !== undefined) return { digests: known, links };
+    const answer = await host.run(['sh', '-c', heldScript, 'held', this.dir(host)], { seconds: 20, ...(signal ? { signal } : {}) });
+    if (answer.code !== 0) throw new GridError('unavailable', `host ${host.host}: its layers cannot be listed: ${answer.reason}`);
+    const digests = new Set(answer.stdout.split('\n').filter((line) => isName('digest', line)));
+    this.known.set(host.host, digests);
+    return { digests, links };
+  }
+
+  async drop(digests: readonly string[], host: NodeTransport, signal?: AbortSignal): Promise<readonly { digest: string; bytes: number }[]> {
+    if (digests.length === 0) return [];
+    const answer = await host.run(['sh', '-c', dropScript, 'drop', this.dir(host), ...digests.map((digest) => checkName('digest', digest))], { ...(signal ? { signal } : {}) });
+    if (answer.code !== 0) throw new GridError('unavailable', `host ${host.host}: layers could not be removed: ${answer.reason}`);
+    this.known.delete(host.host);
+    return answer.stdout.split('\n').flatMap((line) => {
+      const [, digest, bytes] = /^([a-f0-9]{64}) (\d+)$/.exec(line) ?? [];
+      return digest === undefined ? [] : [{ digest, bytes: Number(bytes) }];
+    });
+  }
+
+  private dir(host: NodeTransport): string {
+    return `${this.options.home(host.host)}/layers`;
+  }
+
   private async toHost(layers: readonly Layer[], host: NodeTransport, signal: AbortSignal | undefined): Promise<number> {
-    const dir = `${this.options.home(host.host)}/layers`;
+    const dir = this.dir(host);
     const wanted = layers.flatMap((layer) => [checkName('digest', layer.digest), String(layer.bytes)]);
     const answer = await host.run(['sh', '-c', missingScript, 'missing', dir, ...wanted], { ...(signal ? { signal } : {}) });
     if (answer.code !== 0) throw new GridError('unavailable', `host ${host.host}: its layers cannot be looked at: ${answer.reason}`);
@@ -67,6 +114,7 @@ export class DirectDistributor implements Distributor {
       this.sending.set(key, mine);
       bytes += await mine;
     }
+    for (const { digest } of layers) this.known.get(host.host)?.add(digest);
     return bytes;
   }
 
@@ -78,6 +126,7 @@ export class DirectDistributor implements Distributor {
     });
     if (own.size !== layer.bytes) throw new GridError('internal', `layer ${layer.digest} has ${own.size} bytes on the head, not ${layer.bytes}`);
     const linked = host instanceof LocalTransport && (source === target || (await host.linkFile(source, target)));
+    if (host instanceof LocalTransport) this.linking.set(host.host, linked);
     const bytes = linked ? 0 : (await host.putFile(source, target, { mode: 0o644, ...(signal ? { signal } : {}) })).bytes;
     const accepted = await host.run(['sh', '-c', acceptScript, 'accept', dir, layer.digest, ...(linked ? ['linked'] : [])], { seconds, ...(signal ? { signal } : {}) });
     if (accepted.code !== 0) throw new GridError('unavailable', `host ${host.host}: layer ${layer.digest} was not accepted: ${accepted.reason}`);

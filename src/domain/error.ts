@@ -44,6 +44,17 @@ export class GridError extends Error {
   }
 }
 
+/**
+ * The connection to a host was lost while a command ran: it may be done, half done or not begun, and only looking can tell.
+ * Whoever gets it looks (every call to a driver may be repeated), then decides.
+ */
+export class AnswerUnknown extends GridError {
+  constructor(detail: string, options: { cause?: unknown } = {}) {
+    super('unavailable', detail, options);
+    this.name = 'AnswerUnknown';
+  }
+}
+
 /** True if `error` is a GridError, of the given kind if one is given. */
 export function isGridError(error: unknown, kind?: ErrorKind): error is GridError {
   return error instanceof GridError && (kind === undefined || error.kind === kind);

@@ -1,6 +1,8 @@
 /** Images are ordered lists of immutable, content-addressed, read-only squashfs layers. */
 
-export type LayerKind = 'base' | 'cache' | 'delta';
+/** `debs`: packages that nodes install by themselves; `kernel`: what a node that is a machine of its own boots, and its modules. */
+export const layerKinds = ['base', 'cache', 'delta', 'debs', 'kernel'] as const;
+export type LayerKind = (typeof layerKinds)[number];
 
 export interface Layer {
   /** SHA-256 of the squashfs file, hex; also its file name. */

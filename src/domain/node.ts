@@ -25,6 +25,8 @@ export interface PartSpec {
   readonly os: string;
   readonly packages: readonly string[];
   readonly bundles: readonly string[];
+  /** No image with packages beyond what was asked. */
+  readonly exact?: boolean;
   /** Unix ms; the head tears the part down by itself then, should the gatekeeper be gone. */
   readonly expires: number;
   readonly minCount: number;
@@ -71,6 +73,8 @@ export interface NodeDefinition {
   readonly vcpus: number;
   /** Digests, lowest first; present on the host (Distributor). */
   readonly layers: readonly string[];
+  /** Digest of the kernel layer, on the host as well; only for drivers that boot one. */
+  readonly kernel?: string;
   readonly network: NodeNetwork;
   readonly context: readonly ContextFile[];
 }

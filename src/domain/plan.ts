@@ -24,6 +24,17 @@ export interface SitePlan {
   readonly predicted: number;
   /** One line for people: which image, and why. */
   readonly reason: string;
+  /** All images that could serve, with both ways of adding the rest; least predicted time first. */
+  readonly alternatives: readonly PlanAlternative[];
+}
+
+/** One way to the asked software, and what it would take. */
+export interface PlanAlternative {
+  /** "cache image c3", "base image; the rest is installed in every node" */
+  readonly name: string;
+  /** Seconds from request to ready. */
+  readonly predicted: number;
+  readonly chosen: boolean;
 }
 
 /** Seconds from request to ready: the sites work side by side, so the slowest decides. */

@@ -73,10 +73,11 @@ export function requestAttributes(limits: RequestLimits = defaultRequestLimits):
     { name: 'placement', element: 'placement', kind: 'choice', choices: placements, default: 'pack', meaning: 'pack: as few sites as possible; spread: evenly over all of them' },
     { name: 'on_failure', element: 'onFailure', kind: 'choice', choices: failurePolicies, default: 'all, or minimum if min_count is below count', meaning: 'when some nodes fail: all or nothing, go on with min_count, go on with any' },
     { name: 'ssh_key', element: 'sshKey', kind: 'names', of: 'sshKey', most: 50, default: 'none', meaning: 'OpenSSH public keys that may log in on every node' },
+    { name: 'exact', element: 'exact', kind: 'choice', choices: ['no', 'yes'], default: 'no', meaning: 'yes: the nodes have no package beyond those asked and their dependencies' },
   ];
 }
 
-/** Attributes of GRAM jobs: known, but not here yet. */
+/** Attributes of jobs, which come by GRAM (gatekeeper/gram/job-attributes.ts): known, so that the refusal says where they belong. */
 const jobAttributes: readonly string[] = [
   'arguments', 'directory', 'dry_run', 'environment', 'executable', 'expiration', 'file_clean_up', 'file_stage_in', 'file_stage_in_shared', 'file_stage_out',
   'gass_cache', 'gram_my_job', 'host_count', 'job_type', 'library_path', 'max_cpu_time', 'max_memory', 'max_time', 'min_memory', 'project', 'proxy_timeout', 'queue',
@@ -101,6 +102,7 @@ export function checkRequest(raw: RawRequest, limits: RequestLimits = defaultReq
     os: given.names('os')[0] ?? 'bookworm',
     packages: given.names('packages'),
     bundles: given.names('bundles'),
+    exact: given.choice('exact') === 'yes',
     files: checkFiles(raw.files, given.most('files'), limits),
     lifetime: given.number('max_wall_time') ?? 60,
     sites: given.names('sites'),
@@ -194,7 +196,7 @@ function checkValueName(attribute: string, kind: NameKind, value: string): void 
 function unknownAttribute(name: string, attributes: readonly RequestAttribute[]): GridError {
   const canonical = canonicalName(name);
   const job = jobAttributes.find((known) => canonicalName(known) === canonical);
-  if (job !== undefined) return bad(`${job} is an attribute of jobs, which are not supported yet`, 'create the cluster without it, then use gridvc exec');
+  if (job !== undefined) return bad(`${job} is an attribute of jobs, not of clusters`, 'submit the job with globusrun (docs/gram.md), or create the cluster without it and use gridvc exec');
   const known = attributes.flatMap((attribute) => [...new Set([attribute.name, attribute.element])]);
   return bad(`${shown(name)} is not an attribute of a request`, didYouMean(name, known) ?? `known: ${attributes.map((attribute) => attribute.name).join(', ')}`);
 }

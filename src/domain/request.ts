@@ -28,6 +28,8 @@ export interface ClusterRequest {
   readonly os: string;
   readonly packages: readonly string[];
   readonly bundles: readonly string[];
+  /** True: the nodes have what was asked and its dependencies, nothing more; else a cached image may hold more. */
+  readonly exact: boolean;
   readonly files: readonly RequestFile[];
   /** Minutes from creation until everything is torn down (max_wall_time). */
   readonly lifetime: number;

@@ -1,9 +1,9 @@
 /**
  * The story of a part, from accepted to running nodes, as a list of named steps with undo.
  *
- *   plan      resolve the packages, look at the stock, predict every stage, store the plan
+ *   plan      resolve the packages, choose the image and how the rest is added (choice.ts), store the plan
  *   build     the layers that are missing
- *   populate  per host, as a stream: bring the layers, then start its nodes
+ *   populate  per host, as a stream: bring the layers, then start its nodes; they install the rest, if that is the plan
  *
  * Every step may run again after a crash and then does only what is left. When a step fails or the
  * part is destroyed, undo runs from the last step to the first (tasks.ts). What happens next (join,
@@ -11,16 +11,22 @@
  */
 import { eachLimited } from '../domain/each-limited.js';
 import { GridError } from '../domain/error.js';
-import type { ContextFile, NodeDefinition, NodeSpec, PartSpec } from '../domain/node.js';
-import { planSite, sitePredictions } from '../domain/plan-site.js';
-import type { Layer, Resolution } from '../domain/image.js';
-import type { Stage } from '../domain/plan.js';
-import type { BaseImage, Distributor } from '../ports.js';
+import type { ContextFile, NodeSpec, PartSpec } from '../domain/node.js';
+import type { Layer } from '../domain/image.js';
+import type { Distributor, MeasuredStage } from '../ports.js';
+import type { Log } from '../log.js';
 import type { Database } from '../store/database.js';
+import type { Activity } from './activity.js';
+import { choose, type Chosen } from './choice.js';
+import { hostSpeed } from './host-speed.js';
 import type { ComputeHost, Hosts } from './hosts.js';
+import type { Hold, ImageStock } from './images.js';
+import { awaitInstalled } from './in-nodes.js';
+import { remedyFor } from './remedies.js';
+import type { Kernels } from './kernels.js';
 import type { SiteClock } from './site-clock.js';
-import type { ImageStock } from './images.js';
 import type { Parts, PlacedNode } from './parts.js';
+import { bringImage, startNode, type HostImage } from './start-node.js';
 
 /** What the head is made of, wired in main.ts. */
 export interface HeadParts {
@@ -29,8 +35,13 @@ export interface HeadParts {
   readonly parts: Parts;
   readonly hosts: Hosts;
   readonly stock: ImageStock;
+  readonly kernels: Kernels;
   readonly distributor: Distributor;
   readonly clock: SiteClock;
+  readonly activity: Activity;
+  /** Makes room on a full disk: drops what the cache can spare. @returns bytes freed */
+  makeRoom(): Promise<number>;
+  readonly log: Log;
   /** Opens bundles: name to package names. */
   readonly bundles: Readonly<Record<string, readonly string[]>>;
   /** Everything in a node's private layer that is decided before it boots. */
@@ -42,7 +53,13 @@ export interface Job {
   readonly head: HeadParts;
   readonly spec: PartSpec;
   readonly signal: AbortSignal;
-  found: { base?: BaseImage; resolution?: Resolution; layers?: readonly Layer[] };
+  /** Layers that stay until the part's row names them. */
+  readonly hold: Hold;
+  /** Images that have failed this part. */
+  readonly without: Set<string>;
+  /** Remedies tried; each helps once. */
+  readonly tried: Set<string>;
+  found: { chosen?: Chosen; layers?: readonly Layer[] };
 }
 
 export interface Step {
@@ -51,7 +68,7 @@ export interface Step {
   undo(job: Job): Promise<void>;
 }
 
-const startsAtOnce = 4; // per host: more only queue for the same two locks (mount, netlink)
+const startsAtOnce = 4; // per host, unless its driver says otherwise: more only queue for the same two locks (mount, netlink)
 
 const nothingToUndo = async (): Promise<void> => {};
 
@@ -61,11 +78,23 @@ export const steps: readonly Step[] = [
   { name: 'populate', run: populate, undo: removeNodes },
 ];
 
-/** Runs the steps in order. What a failure leaves is undone by takeDown, which the caller repeats until it succeeds. */
+/**
+ * Runs the steps in order; after a failure that has a remedy (remedies.ts), once more from the first. What a failure leaves
+ * is undone by takeDown, which the caller repeats until it succeeds.
+ */
 export async function bringUp(job: Job): Promise<void> {
-  for (const step of steps) {
-    if (job.signal.aborted) throw new GridError('interrupted', `cluster ${job.spec.cluster} was destroyed during ${step.name}`);
-    await step.run(job);
+  try {
+    for (const step of steps) {
+      if (job.signal.aborted) throw new GridError('interrupted', `cluster ${job.spec.cluster} was destroyed during ${step.name}`);
+      await step.run(job);
+    }
+  } catch (error) {
+    const remedy = await remedyFor(job, error);
+    if (remedy === undefined) throw error;
+    await job.head.parts.event(job.spec.cluster, 'warning', `${(error as Error).message.slice(0, 500)}; ${remedy}`);
+    await bringUp(job);
+  } finally {
+    job.hold.release();
   }
 }
 
@@ -77,90 +106,108 @@ export async function takeDown(job: Job): Promise<void> {
 }
 
 async function plan(job: Job): Promise<void> {
-  const { head, spec, signal } = job;
+  const { head, spec } = job;
   await head.parts.advance(spec.cluster, 'building');
-  const begun = new Date();
-  const asked = openBundles(head.bundles, spec);
-  const before = await head.stock.readyBase(spec.os);
-  if (before === undefined) await head.parts.event(spec.cluster, 'stage-started', 'base: making the base image, the first time only');
-  const base = await head.stock.base(spec.os, signal, (_, text) => void head.parts.event(spec.cluster, 'stage-started', text));
-  const resolving = new Date();
-  const resolution = await head.stock.resolve(spec.os, base.layer, asked, signal);
-  const image = await head.stock.cached(resolution, base.layer);
-  const hosts = new Set((await head.parts.nodes(spec.cluster)).map((node) => node.host)).size;
-  const work = { site: head.site, nodes: spec.nodes.length, hosts, resolution, stock: { baseReady: before !== undefined, image }, models: await head.clock.models() };
-  const sitePlan = planSite(work);
-  await head.parts.setPlan(spec.cluster, sitePlan, resolution.key);
-  await head.clock.keep(spec.cluster, sitePredictions(work));
-  await head.parts.event(spec.cluster, 'state', `plan: ${sitePlan.reason}; predicted ${sitePlan.predicted.toFixed(1)} s`);
-  if (before === undefined) await measured(job, 'base', begun, { bytes: base.layer.bytes, items: 1, until: resolving });
-  await measured(job, 'resolve', resolving, { bytes: 0, items: asked.length });
-  job.found = { base: base.layer, resolution };
+  const started = new Date();
+  if ((await head.stock.readyBase(spec.os)) === undefined) await head.parts.event(spec.cluster, 'stage-started', 'base: making the base image, the first time only');
+  const nodes = await head.parts.nodes(spec.cluster);
+  const vcpus = new Map((await head.hosts.capacities()).map((host) => [host.host, host.vcpus]));
+  const hosts = [...new Set(nodes.map((node) => node.host))].map((name) => ({ ...head.hosts.get(name), vcpus: vcpus.get(name) ?? 1 }));
+  const asked = { os: spec.os, packages: openBundles(head.bundles, spec), exact: spec.exact === true, nodes: spec.nodes.length, memory: spec.memory, disk: spec.disk };
+  const chosen = await choose(head, asked, hosts, { signal: job.signal, hold: job.hold, without: job.without, progress: (_, text) => void head.parts.event(spec.cluster, 'stage-started', text) });
+  const { planned, resolution } = chosen;
+  await head.parts.setPlan(spec.cluster, planned.plan, resolution.key);
+  await head.clock.keep(spec.cluster, planned.predictions);
+  await head.parts.event(spec.cluster, 'state', `plan: ${planned.plan.reason}; predicted ${planned.plan.predicted.toFixed(1)} s`);
+  for (const stage of baseStage(chosen.baseStages)) await head.parts.measured(spec.cluster, stage, started, { shared: !chosen.firstBase, speed: hostSpeed() });
+  await head.parts.measured(spec.cluster, { stage: 'resolve', seconds: chosen.resolveSeconds, bytes: 0, items: asked.packages.length }, started);
+  job.found = { chosen };
 }
 
 async function build(job: Job): Promise<void> {
-  const { head, spec, signal, found } = job;
-  if (found.base === undefined || found.resolution === undefined) throw new Error('build before plan');
-  const begun = new Date();
-  const image = await head.stock.image(found.resolution, found.base, signal, (stage, text) => void head.parts.event(spec.cluster, 'stage-started', `${stage}: ${text}`));
-  await head.parts.packageTimings(spec.cluster, image.packages); // first: the clock reads them with the stage's row
-  for (const stage of image.stages) await head.parts.measured(spec.cluster, stage, begun);
+  const { head, spec, signal, found, hold } = job;
+  const { chosen } = found;
+  if (chosen === undefined) throw new Error('build before plan');
+  const started = new Date();
+  const conditions = { concurrency: head.stock.building + 1, speed: hostSpeed() };
+  const image = await head.stock.make(chosen.planned.chosen, chosen.resolution, chosen.base, { signal, hold, progress: (stage, text) => void head.parts.event(spec.cluster, 'stage-started', `${stage}: ${text}`) });
+  await head.parts.standsOn(spec.cluster, image.layers.map(({ digest }) => digest));
+  if (image.first) await head.parts.packageTimings(spec.cluster, image.packages); // first: the clock reads them with the stage's row
+  for (const stage of image.stages) await head.parts.measured(spec.cluster, stage, started, { ...conditions, installed: image.installed, shared: !image.first });
   job.found = { ...found, layers: image.layers };
 }
 
 async function populate(job: Job): Promise<void> {
   const { head, spec, found } = job;
-  const layers = found.layers;
-  if (layers === undefined) throw new Error('populate before build');
+  const { layers, chosen } = found;
+  if (layers === undefined || chosen === undefined) throw new Error('populate before build');
+  await head.parts.setImage(spec.cluster, layers);
   await head.parts.advance(spec.cluster, 'launching');
   const placed = await head.parts.nodes(spec.cluster);
   const names = [...new Set(placed.map((node) => node.host))];
-  const distributing = new Date();
-  const sent: { at: Date; bytes: number }[] = [];
+  const watch = new Stopwatch();
+  const conditions = { concurrency: head.activity.atWork, speed: hostSpeed() };
+  const sent: { at: number; bytes: number }[] = [];
   const failures: unknown[] = [];
   await Promise.all(
     names.map(async (name) => {
       const host = head.hosts.get(name);
-      const { bytes } = await head.distributor.distribute(layers, [host.transport], job.signal);
-      sent.push({ at: new Date(), bytes });
-      await startNodes(job, host, layers, placed.filter((node) => node.host === name));
+      const { image, bytes } = await bringImage(head, spec, host, layers, job.signal);
+      sent.push({ at: watch.seconds(), bytes });
+      await startNodes(job, host, image, placed.filter((node) => node.host === name));
     }).map((host) => host.catch((error: unknown) => failures.push(error))),
   );
-  const distributed = new Date(Math.max(distributing.getTime(), ...sent.map(({ at }) => at.getTime())));
+  const launched = watch.seconds();
+  const distributed = Math.max(0, ...sent.map(({ at }) => at));
   await checkQuorum(job, failures[0]);
-  await measured(job, 'distribute', distributing, { bytes: sent.reduce((sum, { bytes }) => sum + bytes, 0), items: names.length, until: distributed });
-  await measured(job, 'launch', distributed, { bytes: 0, items: placed.length });
+  await head.parts.measured(spec.cluster, { stage: 'distribute', seconds: distributed, bytes: sent.reduce((sum, { bytes }) => sum + bytes, 0), items: names.length }, watch.started, conditions);
+  await head.parts.measured(spec.cluster, { stage: 'launch', seconds: launched - distributed, bytes: 0, items: placed.length }, watch.started, conditions);
+  if (chosen.planned.chosen.adding === 'in-every-node' && chosen.planned.chosen.missing.length > 0) await installInNodes(job, chosen);
   await head.parts.advance(spec.cluster, 'joining');
 }
 
-async function startNodes(job: Job, host: ComputeHost, layers: readonly Layer[], nodes: readonly PlacedNode[]): Promise<void> {
-  await eachLimited(nodes, startsAtOnce, async (placed) => {
+/** The nodes install what came as .debs; the part goes on when all have, or enough. */
+async function installInNodes(job: Job, chosen: Chosen): Promise<void> {
+  const { head, spec } = job;
+  const stage = chosen.planned.plan.stages.find((planned) => planned.stage === 'install');
+  const watch = new Stopwatch();
+  await head.parts.event(spec.cluster, 'stage-started', `install: ${stage?.items ?? 0} packages in every node`);
+  const running = (await head.parts.nodes(spec.cluster)).filter((node) => node.state === 'running');
+  const done = await awaitInstalled({ parts: head.parts, hosts: head.hosts, cluster: spec.cluster, signal: job.signal }, running);
+  const work = { stage: 'install', bytes: stage?.bytes ?? 0, items: stage?.items ?? 0 } as const;
+  const expected = chosen.planned.chosen.stages.find(({ inNodes }) => inNodes !== undefined)?.inNodes?.expected ?? 0;
+  const conditions = { place: 'nodes', expected, concurrency: running.length, installed: chosen.planned.chosen.image?.packages.size ?? 0 } as const;
+  for (const { node, seconds } of done) await head.parts.measured(spec.cluster, { ...work, seconds }, watch.started, { ...conditions, node });
+  await checkQuorum(job, undefined);
+  await head.parts.measured(spec.cluster, { ...work, seconds: watch.seconds() }, watch.started, conditions);
+}
+
+/** A base's own stages are one to a reader. */
+function baseStage(stages: readonly MeasuredStage[]): readonly MeasuredStage[] {
+  const layer = stages.at(-1);
+  return layer === undefined ? [] : [{ stage: 'base', seconds: stages.reduce((sum, { seconds }) => sum + seconds, 0), bytes: layer.bytes, items: 1 }];
+}
+
+/** Seconds of a steady clock: the machine's own may jump. */
+class Stopwatch {
+  readonly started = new Date();
+  private readonly begun = performance.now();
+  seconds(): number {
+    return (performance.now() - this.begun) / 1000;
+  }
+}
+
+async function startNodes(job: Job, host: ComputeHost, image: HostImage, nodes: readonly PlacedNode[]): Promise<void> {
+  await eachLimited(nodes, host.driver.startsAtOnce ?? startsAtOnce, async (placed) => {
     if (job.signal.aborted) throw new GridError('interrupted', `cluster ${job.spec.cluster} was destroyed while its nodes started`);
     try {
-      await host.driver.define(definition(job, host, layers, placed));
-      await host.driver.start({ cluster: job.spec.cluster, node: placed.name });
+      await startNode(job.head, job.spec, host, image, placed, job.signal);
       await job.head.parts.setNode(job.spec.cluster, placed.name, 'running');
     } catch (error) {
       await job.head.parts.setNode(job.spec.cluster, placed.name, 'failed', (error as Error).message);
       throw error;
     }
   });
-}
-
-function definition(job: Job, host: ComputeHost, layers: readonly Layer[], placed: PlacedNode): NodeDefinition {
-  const { spec, head } = job;
-  const node = spec.nodes.find((candidate) => candidate.name === placed.name);
-  if (node === undefined) throw new Error(`node ${placed.name} is not in the spec`);
-  const prefix = host.network.subnet.split('/')[1] ?? '24';
-  return {
-    id: { cluster: spec.cluster, node: placed.name },
-    memory: spec.memory,
-    disk: spec.disk,
-    vcpus: spec.vcpus,
-    layers: layers.map((layer) => layer.digest),
-    network: { address: `${placed.address}/${prefix}`, gateway: host.network.gateway },
-    context: head.contextOf(spec, node),
-  };
 }
 
 /** Too few nodes came up: the first failure is the reason, with the node's name in front. */
@@ -189,9 +236,4 @@ export function openBundles(bundles: Readonly<Record<string, readonly string[]>>
     return packages;
   });
   return [...new Set([...opened, ...asked.packages])].sort();
-}
-
-async function measured(job: Job, stage: Stage, begun: Date, work: { bytes: number; items: number; until?: Date }): Promise<void> {
-  const seconds = ((work.until ?? new Date()).getTime() - begun.getTime()) / 1000;
-  await job.head.parts.measured(job.spec.cluster, { stage, seconds, bytes: work.bytes, items: work.items }, begun);
 }

@@ -7,16 +7,17 @@ import { GridError } from '../domain/error.js';
 import type { ClusterState } from '../domain/lifecycle.js';
 import { checkName } from '../domain/names.js';
 import type { PartSpec } from '../domain/node.js';
-import { planSite } from '../domain/plan-site.js';
 import type { SitePlan } from '../domain/plan.js';
 import type { EventView, SiteSnapshot } from '../domain/views.js';
 import type { HeadService, MeasuredStage, PartRequest, PartView } from '../ports.js';
 import { openBundles, type HeadParts } from './bring-up.js';
+import { choose } from './choice.js';
 import { withDeadline } from './deadline.js';
 import type { Tasks } from './tasks.js';
 
 const planSeconds = 240; // a base image that is still being made may be waited for
 const mostPoll = 60;
+const consoleSeconds = 8;
 
 export class Head implements HeadService {
   constructor(
@@ -35,14 +36,18 @@ export class Head implements HeadService {
   }
 
   private async planUntil(signal: AbortSignal, request: PartRequest, nodes: number): Promise<SitePlan> {
-    const { stock, hosts, clock, site, bundles } = this.head;
-    const asked = openBundles(bundles, request);
-    const baseReady = (await stock.readyBase(request.os)) !== undefined;
-    const base = (await stock.base(request.os, signal)).layer;
-    const resolution = await stock.resolve(request.os, base, asked, signal);
-    const [image, capacities, models] = await Promise.all([stock.cached(resolution, base), hosts.capacities(), clock.models()]);
-    const useful = capacities.filter((host) => roomFor(request, host) > 0).length;
-    return planSite({ site, nodes, hosts: Math.max(1, Math.min(useful, nodes)), resolution, stock: { baseReady, image }, models });
+    const { hosts, bundles, stock, activity } = this.head;
+    const end = activity.begin();
+    const hold = stock.hold();
+    try {
+      const useful = (await hosts.capacities()).filter((host) => roomFor(request, host) > 0);
+      const likely = useful.sort((a, b) => roomFor(request, b) - roomFor(request, a)).slice(0, nodes).map(({ host, vcpus }) => ({ ...hosts.get(host), vcpus }));
+      const asked = { os: request.os, packages: openBundles(bundles, request), exact: request.exact === true, nodes, memory: request.memory, disk: request.disk };
+      return (await choose(this.head, asked, likely, { signal, hold })).planned.plan;
+    } finally {
+      hold.release();
+      end();
+    }
   }
 
   async check(request: PartRequest): Promise<void> {
@@ -91,9 +96,17 @@ export class Head implements HeadService {
     return this.head.parts.view(cluster);
   }
 
+  async nodeConsole(cluster: string, node: string): Promise<string> {
+    await this.known(cluster);
+    const placed = (await this.head.parts.nodes(cluster)).find(({ name }) => name === node);
+    if (placed === undefined) throw new GridError('not-found', `cluster ${cluster} has no node ${JSON.stringify(node.slice(0, 20))} at ${this.head.site}`);
+    const reading = this.head.hosts.get(placed.host).driver.console?.({ cluster, node }).catch(() => '') ?? Promise.resolve('');
+    return withDeadline(consoleSeconds, this.stopping, (signal) => Promise.race([reading, new Promise<string>((resolve) => signal.addEventListener('abort', () => resolve(''), { once: true }))]));
+  }
+
   async destroyPart(cluster: string): Promise<PartView> {
     const state = await this.head.parts.state(checkName('cluster', cluster));
-    if (state === undefined) return { cluster, state: 'destroyed', plan: { site: this.head.site, nodes: 0, stages: [], predicted: 0, reason: 'never made here' }, measured: [], nodes: [] };
+    if (state === undefined) return { cluster, state: 'destroyed', plan: { site: this.head.site, nodes: 0, stages: [], predicted: 0, reason: 'never made here', alternatives: [] }, measured: [], nodes: [] };
     await this.tasks.down(cluster);
     return this.head.parts.view(cluster);
   }

@@ -2,6 +2,7 @@
  * The head process: reads its configuration, wires the parts, serves until a signal. Nodes keep
  * running when it stops; the next start resumes what was under way.
  */
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,27 +10,37 @@ import { parseArgs } from 'node:util';
 import { GridError, isGridError } from '../domain/error.js';
 import { DirectDistributor } from '../distribute/direct.js';
 import { ContainerDriver } from '../hypervisor/container.js';
+import { XenDriver } from '../hypervisor/xen.js';
 import { AptCatalogue } from '../image/apt.js';
 import { DebianBuilder } from '../image/builder.js';
+import { DebianKernels } from '../image/kernel.js';
 import { LayerStore } from '../image/layer-store.js';
 import { makeLog, type Log } from '../log.js';
 import { nodeContext } from '../node/context.js';
 import { LocalTransport } from '../node/local.js';
-import { SshTransport } from '../node/ssh.js';
+import { SshTransport, type SshOptions } from '../node/ssh.js';
 import { nodeFiles } from '../overlay/client-config.js';
+import { readCertificate } from '../pki/certificate.js';
 import { validateChain } from '../pki/chain.js';
+import { certificatesOf } from '../pki/pem.js';
 import { peerChain, tlsServerOptions } from '../pki/tls.js';
 import { TrustDirectory } from '../pki/trust-directory.js';
 import type { PartSpec } from '../domain/node.js';
 import { openDatabase } from '../store/database.js';
 import { startPostgres } from '../store/embedded.js';
 import { openSecrets } from '../store/secrets.js';
+import { Activity } from './activity.js';
 import type { HeadParts } from './bring-up.js';
+import { ClockAdmin } from './estimate-admin.js';
 import { parseHeadConfig, type HeadConfig, type HostConfig } from './config.js';
 import { Head } from './head.js';
+import { HostRegister } from './host-admin.js';
 import { Hosts, type ComputeHost } from './hosts.js';
 import { ImageStock } from './images.js';
+import { Kernels } from './kernels.js';
+import { Maker } from './making.js';
 import { Parts } from './parts.js';
+import { CacheRepository } from './repository.js';
 import { SiteClock } from './site-clock.js';
 import { serveHead } from './soap.js';
 import { Tasks } from './tasks.js';
@@ -75,41 +86,62 @@ async function start(config: HeadConfig, log: Log): Promise<() => Promise<void>>
     const builder = new DebianBuilder(layers, catalogue, log);
     await builder.recover();
     const stock = new ImageStock(db, catalogue, builder, config.apt.maxAgeSeconds);
+    const orphans = await stock.recover();
+    if (orphans > 0) log.warn({ orphans }, 'removed layer files of a build that a crash had cut off');
 
-    const hosts = new Hosts(config.hosts.map(computeHost), db, log);
+    const owner = ownerName(config);
+    const hosts = await Hosts.open({ fixed: config.hosts, make: (settings) => computeHost(settings, owner), db, log });
     releases.push(() => hosts.close());
     await hosts.check();
-    const homes = new Map(config.hosts.map((host) => [host.name, host.home]));
-    const distributor = new DirectDistributor({ source: (digest) => layers.path(digest), home: (host) => homes.get(host) ?? config.home });
+    const distributor = new DirectDistributor({ source: (digest) => layers.path(digest), home: (host) => hosts.get(host).home });
+    const kernels = new Kernels(db, new DebianKernels(layers, catalogue));
 
     const parts = new Parts(config.site, db, await openSecrets<PartSpec>(join(config.home, 'parts')));
     const clock = new SiteClock(db);
     await clock.models(); // what was learned before is read now, not when the first request waits
-    const made: HeadParts = { site: config.site, db, parts, hosts, stock, distributor, clock, bundles: config.bundles, contextOf: (spec, node) => nodeContext(spec, node, nodeFiles(node, spec.overlay)) };
+    const made: HeadParts = {
+      site: config.site, db, parts, hosts, stock, kernels, distributor, clock, activity: new Activity(), log, bundles: config.bundles,
+      contextOf: (spec, node) => nodeContext(spec, node, nodeFiles(node, spec.overlay)),
+      makeRoom: async () => (await maker.collect(stopping.signal, 0, 0)).bytes,
+    };
+    const maker = new Maker({ head: made, collecting: { db, stock, builder, hosts, distributor, log }, catalogue, cache: config.cache, releases: config.releases, listsMaxAge: config.apt.maxAgeSeconds });
+    releases.push(() => maker.close());
     const tasks = new Tasks(made, log);
     releases.push(() => tasks.close());
     await tasks.start();
 
     const trust = TrustDirectory.open(config.trust, log);
+    const certificate = readFileSync(config.certificate, 'utf8');
     const server = await serveHead({
       ...config.listen,
-      tls: { ...tlsServerOptions, cert: readFileSync(config.certificate), key: readFileSync(config.key) },
+      tls: { ...tlsServerOptions, cert: certificate, key: readFileSync(config.key) },
       subjectOf: (socket) => {
         const verdict = validateChain(peerChain(socket), trust.current(), new Date());
         if (!verdict.ok) throw new GridError('not-authenticated', verdict.refusal.message);
+        if (verdict.identity.limited) throw new GridError('not-authorized', `a limited proxy of ${verdict.identity.subject} may not command a head`, { hint: 'make an ordinary one: gridvc proxy init' });
         return verdict.identity.subject;
       },
       gatekeeper: config.gatekeeper,
       service: new Head(made, tasks, config.releases, stopping.signal),
+      admin: { site: config.site, images: new CacheRepository(made, maker, (digest) => builder.contents(digest)), estimates: new ClockAdmin(config.site, db, clock), hosts: new HostRegister(hosts, db) },
+      stopping: stopping.signal,
+      administrators: [ownSubject(certificate, config.certificate), ...config.administrators],
       log,
     });
     releases.push(() => server.close());
-    releases.push(makeBases(config, stock, log, stopping.signal));
+    releases.push(makeBases(config, made, stopping.signal));
+    maker.start();
     return closeAll;
   } catch (error) {
     await closeAll();
     throw error;
   }
+}
+
+function ownSubject(pem: string, file: string): string {
+  const [der] = certificatesOf(pem);
+  if (der === undefined) throw new GridError('bad-request', `${file} has no certificate`, { hint: 'the setting "certificate" names it' });
+  return readCertificate(der).subject;
 }
 
 async function privateDatabase(config: HeadConfig, log: Log, releases: (() => Promise<void>)[]): Promise<string> {
@@ -119,12 +151,14 @@ async function privateDatabase(config: HeadConfig, log: Log, releases: (() => Pr
 }
 
 /** A site that was just installed makes its base images now, not when the first user waits. @returns what waits for the end of that */
-function makeBases(config: HeadConfig, stock: ImageStock, log: Log, signal: AbortSignal): () => Promise<void> {
+function makeBases(config: HeadConfig, { stock, log, activity }: HeadParts, signal: AbortSignal): () => Promise<void> {
   const made = config.releases.map(async (os) => {
     try {
-      const { stages } = await stock.base(os, signal);
+      const { stages } = await activity.during(() => stock.base(os, signal));
       if (stages.length > 0) log.info({ os, seconds: stages[0]?.seconds }, 'base image made');
       await stock.checkNames(os, ['base-files']); // reads the package names
+      const base = await stock.readyBase(os);
+      if (base !== undefined) await stock.judge(base, signal); // so that the first request need not
     } catch (error) {
       if (!signal.aborted) log.error({ os, err: error }, 'the base image could not be made; the first request tries again');
     }
@@ -133,18 +167,23 @@ function makeBases(config: HeadConfig, stock: ImageStock, log: Log, signal: Abor
 }
 
 /** The closed map from configuration to implementations. */
-function computeHost(host: HostConfig): ComputeHost {
-  const { transport: to, name, home, network } = host;
-  const transport = to.kind === 'local' ? new LocalTransport({ host: name, ...(to.netns === undefined ? {} : { netns: to.netns }) }) : new SshTransport({ host: name, ...to });
-  const drivers = { container: ContainerDriver } as const;
-  return {
-    name,
-    transport,
-    driver: new drivers[host.kind]({ transport, home, network }),
-    network,
-    ...(host.memory === undefined ? {} : { memory: host.memory }),
-    ...(host.disk === undefined ? {} : { disk: host.disk }),
-  };
+function computeHost(host: HostConfig, owner: string): ComputeHost {
+  const { transport: to, name, home, network, type, memory, disk } = host;
+  const transport = to.kind === 'local' ? new LocalTransport({ host: name, ...(to.netns === undefined ? {} : { netns: to.netns }) }) : new SshTransport({ host: name, ...sshOptions(to) });
+  const drivers = {
+    container: () => new ContainerDriver({ transport, home, network }),
+    xen: () => new XenDriver({ transport, home, network, owner, ...(type === undefined ? {} : { type }) }),
+  } as const;
+  return { name, home, transport, driver: drivers[host.kind](), network, ...(memory === undefined ? {} : { memory }), ...(disk === undefined ? {} : { disk }) };
+}
+
+function sshOptions({ address, port, user, key, knownHosts, hostKey }: Extract<HostConfig['transport'], { kind: 'ssh' }>): Omit<SshOptions, 'host'> {
+  return { address, port, user, key, ...(knownHosts === undefined ? {} : { knownHosts }), ...(hostKey === undefined ? {} : { hostKey }) };
+}
+
+/** In the names of this head's domains: the site, and a mark that another grid's site of the same name does not have. */
+function ownerName(config: HeadConfig): string {
+  return `${config.site}-${createHash('sha256').update(`${config.gatekeeper}\n${config.site}`).digest('hex').slice(0, 6)}`;
 }
 
 function signalled(): Promise<void> {

@@ -11,13 +11,38 @@ import type { EventView } from '../domain/views.js';
 import type { MeasuredStage, PartNodeView, PartView } from '../ports.js';
 import type { Database } from '../store/database.js';
 import type { SecretFiles } from '../store/secrets.js';
-import type { PackageTiming } from '../domain/image.js';
+import type { Layer, PackageTiming } from '../domain/image.js';
 
 export interface PlacedNode {
   readonly name: string;
   readonly host: string;
   /** Private address at the site. */
   readonly address: string;
+}
+
+/** Under which conditions a stage ran; absent: nothing before it, alone, on the head, for this request. */
+export interface Conditions {
+  /** Packages above the base before an installation. */
+  readonly installed?: number;
+  /** Builds and launches on the head at once, this one too; of an installation in nodes: nodes. */
+  readonly concurrency?: number;
+  /** Of one processor of the head, 1 = the reference. */
+  readonly speed?: number;
+  /** It was built for another request, whose row is learned from. */
+  readonly shared?: boolean;
+  readonly place?: 'head' | 'nodes';
+  /** Of an installation in nodes: seconds that the head would take, times the nodes that share a processor. */
+  readonly expected?: number;
+  /** One node's own; the whole part's row has none. */
+  readonly node?: string;
+}
+
+/** A node as its row tells it. */
+export interface PartNode extends PlacedNode {
+  readonly state: PartNodeView['state'];
+  readonly reason: string | null;
+  /** How often it was made again. */
+  readonly replaced: number;
 }
 
 interface RequestRow {
@@ -43,8 +68,8 @@ export class Parts {
   /** Stores a new part with its nodes' hosts and addresses; false if it was there already. */
   async insert(spec: PartSpec, place: (tx: Database) => Promise<readonly PlacedNode[]>): Promise<boolean> {
     await this.secrets.write(spec.cluster, spec);
-    const { memory, disk, vcpus, os, packages, bundles, minCount } = spec;
-    const asked = JSON.stringify({ memory, disk, vcpus, os, packages, bundles, minCount, nodes: spec.nodes.length });
+    const { memory, disk, vcpus, os, packages, bundles, exact = false, minCount } = spec;
+    const asked = JSON.stringify({ memory, disk, vcpus, os, packages, bundles, exact, minCount, nodes: spec.nodes.length });
     try {
       return await this.db.transaction(async (tx) => {
         await tx.rows('lockHosts');
@@ -72,11 +97,11 @@ export class Parts {
     const row = await this.db.row<RequestRow>('request', cluster);
     if (row === undefined) throw new GridError('not-found', `site ${this.site} has no part of cluster ${cluster}`);
     const [nodes, measured] = await Promise.all([this.nodes(cluster), this.db.rows<MeasuredStage>('timingsOf', cluster)]);
-    const plan = row.plan ?? { site: this.site, nodes: row.asked.nodes, stages: [], predicted: 0, reason: 'not planned yet' };
+    const plan = { site: this.site, nodes: row.asked.nodes, stages: [], predicted: 0, reason: 'not planned yet', alternatives: [], ...row.plan };
     return { cluster, state: row.state, ...(row.reason === null ? {} : { reason: row.reason }), plan, measured, nodes: nodes.map(viewNode) };
   }
 
-  async nodes(cluster: string): Promise<readonly (PlacedNode & { state: PartNodeView['state']; reason: string | null })[]> {
+  async nodes(cluster: string): Promise<readonly PartNode[]> {
     return this.db.rows('nodesOf', cluster);
   }
 
@@ -112,6 +137,11 @@ export class Parts {
     await this.db.rows('setPlan', cluster, JSON.stringify(plan), image);
   }
 
+  /** What the nodes stand on: these layers stay while the part lives. Those of an earlier try stay, too. */
+  async standsOn(cluster: string, layers: readonly string[]): Promise<void> {
+    await this.db.rows('addRequestLayers', cluster, layers);
+  }
+
   async setExpires(cluster: string, expires: Date): Promise<void> {
     await this.db.rows('setExpires', cluster, expires);
   }
@@ -121,23 +151,47 @@ export class Parts {
     await this.event(cluster, state === 'failed' ? 'error' : 'node', reason === undefined ? state : `${state}: ${reason}`, node);
   }
 
+  /** Notes that a node is made again. @returns for the how manieth time */
+  async replacing(cluster: string, node: string): Promise<number> {
+    return (await this.db.row<{ replaced: number }>('replaceNode', cluster, node))?.replaced ?? 0;
+  }
+
+  /** What the part's nodes are made of, lowest first; undefined before they are. */
+  async imageOf(cluster: string): Promise<readonly Layer[] | undefined> {
+    return (await this.db.row<{ image: readonly Layer[] | null }>('nodeImage', cluster))?.image ?? undefined;
+  }
+
+  async setImage(cluster: string, layers: readonly Layer[]): Promise<void> {
+    await this.db.rows('setNodeImage', cluster, JSON.stringify(layers));
+  }
+
   async gone(cluster: string): Promise<void> {
     await this.db.rows('allNodesGone', cluster);
     await this.secrets.remove(cluster);
   }
 
   /** Measured seconds, beside what the plan had predicted for that stage. */
-  async measured(cluster: string, stage: MeasuredStage, started: Date): Promise<void> {
+  async measured(cluster: string, stage: MeasuredStage, started: Date, conditions: Conditions = {}): Promise<void> {
+    const { node = '', installed = 0, concurrency = 1, speed = null, shared = false, place = 'head', expected = null } = conditions;
     const plan = (await this.db.row<RequestRow>('request', cluster))?.plan;
     const predicted = plan?.stages.find((planned) => planned.stage === stage.stage)?.predicted ?? null;
-    await this.db.soon.rows('insertTiming', cluster, '', stage.stage, stage.bytes, stage.items, started, stage.seconds, predicted);
-    await this.event(cluster, 'stage-done', `${stage.stage} ${stage.seconds.toFixed(2)} s`);
+    await this.db.soon.rows('insertTiming', cluster, node, stage.stage, stage.bytes, stage.items, started, stage.seconds, predicted, installed, concurrency, speed, shared, place, expected);
+    if (node === '') await this.event(cluster, 'stage-done', `${stage.stage} ${stage.seconds.toFixed(2)} s`);
   }
 
   async packageTimings(cluster: string, timings: readonly PackageTiming[]): Promise<void> {
     if (timings.length === 0) return;
     const column = <K extends keyof PackageTiming>(key: K): PackageTiming[K][] => timings.map((timing) => timing[key]);
     await this.db.soon.rows('insertPackageTimings', cluster, column('package'), column('version'), column('phase'), column('seconds'), column('bytes'), column('files'));
+  }
+
+  /** What the cache made in idle time: it teaches the clock like any build. */
+  async madeInIdle(stages: readonly MeasuredStage[], timings: readonly PackageTiming[], conditions: Conditions): Promise<void> {
+    const name = `idle-${Date.now().toString(36)}-${Math.trunc(Math.random() * 1e6)}`;
+    await this.packageTimings(name, timings);
+    for (const { stage, bytes, items, seconds } of stages) {
+      await this.db.soon.rows('insertTiming', name, '', stage, bytes, items, new Date(Date.now() - seconds * 1000), seconds, null, conditions.installed ?? 0, conditions.concurrency ?? 1, conditions.speed ?? null, false, 'head', null);
+    }
   }
 
   event(cluster: string, kind: EventView['kind'], text: string, node = ''): Promise<void> {
@@ -173,6 +227,6 @@ export class Parts {
   }
 }
 
-function viewNode(node: PlacedNode & { state: PartNodeView['state']; reason: string | null }): PartNodeView {
+function viewNode(node: PartNode): PartNodeView {
   return { name: node.name, host: node.host, state: node.state, ...(node.reason === null ? {} : { reason: node.reason }) };
 }

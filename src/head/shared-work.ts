@@ -8,13 +8,21 @@ interface Running<T> {
   readonly promise: Promise<T>;
   readonly stop: AbortController;
   waiting: number;
+  /** Somebody has taken the result as the one who pays for it. */
+  taken: boolean;
+}
+
+export interface Shared<T> {
+  readonly result: T;
+  /** True for exactly one of those who waited to the end: whatever is to be noted once is theirs to note. */
+  readonly first: boolean;
 }
 
 export class SharedWork<T> {
   private readonly running = new Map<string, Running<T>>();
 
   /** Joins the running work under `key`, or starts it. Rejects with `interrupted` when `signal` aborts. */
-  async join(key: string, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async join(key: string, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<Shared<T>> {
     const run = this.running.get(key) ?? this.start(key, work);
     run.waiting += 1;
     let abandon = (): void => {};
@@ -24,7 +32,10 @@ export class SharedWork<T> {
       else signal.addEventListener('abort', abandon, { once: true });
     });
     try {
-      return await Promise.race([run.promise, given]);
+      const result = await Promise.race([run.promise, given]);
+      const first = !run.taken;
+      run.taken = true;
+      return { result, first };
     } finally {
       signal.removeEventListener('abort', abandon);
       run.waiting -= 1;
@@ -36,11 +47,16 @@ export class SharedWork<T> {
     }
   }
 
+  /** How many pieces of work run now. */
+  get size(): number {
+    return this.running.size;
+  }
+
   private start(key: string, work: (signal: AbortSignal) => Promise<T>): Running<T> {
     const stop = new AbortController();
     const promise = work(stop.signal);
     promise.catch(() => {}); // every waiter sees it; none may be left
-    const run: Running<T> = { promise, stop, waiting: 0 };
+    const run: Running<T> = { promise, stop, waiting: 0, taken: false };
     this.running.set(key, run);
     return run;
   }

@@ -2,6 +2,7 @@
  * What this site has learned about time. The rows of `timings` and `package_timings` are the truth;
  * the models (domain/estimate) are folded from them, at first all recent ones, then only what came since.
  */
+import { availableParallelism } from 'node:os';
 import { coldSite, learn, type Observation, type Prediction, type SiteModels } from '../domain/estimate/site.js';
 import type { PackageTiming } from '../domain/image.js';
 import type { Stage } from '../domain/plan.js';
@@ -15,12 +16,20 @@ interface TimingRow {
   readonly items: number;
   readonly seconds: number;
   readonly image: string | null;
+  readonly installed: number;
+  readonly concurrency: number;
+  readonly place: 'head' | 'nodes';
+  readonly expected: number | null;
 }
 
 export class SiteClock {
   private learned: Promise<{ models: SiteModels; last: number }> = Promise.resolve({ models: coldSite, last: 0 });
 
-  constructor(private readonly db: Database) {}
+  /** @param processors of the head: works beyond that number take longer by their share */
+  constructor(
+    private readonly db: Database,
+    private readonly processors: number = availableParallelism(),
+  ) {}
 
   /** The models with every row so far. Rows whose database fails now are read the next time. */
   async models(): Promise<SiteModels> {
@@ -44,17 +53,19 @@ export class SiteClock {
     const byCluster = new Map<string, PackageTiming[]>(installs.map((cluster) => [cluster, []]));
     for (const phase of phases) byCluster.get(phase.cluster)?.push(phase);
     return {
-      models: rows.reduce((learned, row) => learn(learned, observation(row, byCluster.get(row.cluster) ?? [])), models),
+      models: rows.reduce((learned, row) => learn(learned, observation(row, byCluster.get(row.cluster) ?? [], this.processors)), models),
       last: rows.at(-1)?.id ?? last,
     };
   }
 }
 
-function observation(row: TimingRow, phases: readonly PackageTiming[]): Observation {
-  const { stage, bytes, items, seconds } = row;
-  return {
-    stage, bytes, items, seconds,
-    ...(row.image === null ? {} : { image: row.image }),
-    ...(stage === 'install' ? { install: { phases, installed: 0 } } : {}),
-  };
+/** What a row says, as if its stage had had a processor for itself. */
+function observation(row: TimingRow, phases: readonly PackageTiming[], processors: number): Observation {
+  const { stage, bytes, items, installed, concurrency } = row;
+  const image = row.image === null ? {} : { image: row.image };
+  if (stage !== 'install' && stage !== 'pack') return { stage, bytes, items, seconds: row.seconds, ...image };
+  if (row.place === 'nodes') return { stage, bytes, items, seconds: row.seconds, inNodes: { expected: row.expected ?? 0 } };
+  const load = Math.max(1, concurrency / processors);
+  const alone = phases.map((phase) => ({ ...phase, seconds: phase.seconds / load }));
+  return { stage, bytes, items, seconds: row.seconds / load, ...image, ...(stage === 'install' ? { install: { phases: alone, installed } } : {}) };
 }

@@ -1,6 +1,6 @@
 /**
  * The head's HTTPS endpoint: HeadService on wsdl/head.wsdl, for the one gatekeeper that the site's configuration
- * names. Every other subject, however well certified, is refused.
+ * names, and HeadAdmin on wsdl/admin.wsdl, for its administrators. Every other subject, however well certified, is refused.
  */
 import type { ServerOptions } from 'node:https';
 import type { TLSSocket } from 'node:tls';
@@ -9,12 +9,13 @@ import { GridError } from '../domain/error.js';
 import type { PartSpec } from '../domain/node.js';
 import type { RequestFile } from '../domain/request.js';
 import type { Log } from '../log.js';
-import type { HeadService } from '../ports.js';
+import type { HeadAdmin, HeadService } from '../ports.js';
 import type { headOperations, WirePartSpec } from '../soap/contract.js';
 import { fileFromWire, services } from '../soap/contract.js';
 import { listenHttps } from '../soap/https.js';
 import type { Handlers } from '../soap/server.js';
 import { mountSoap } from '../soap/server.js';
+import { adminHandlers, checkAdministrator } from './admin-soap.js';
 
 export interface HeadServerOptions {
   readonly host: string;
@@ -26,12 +27,17 @@ export interface HeadServerOptions {
   /** Subject DN of the gatekeeper. */
   readonly gatekeeper: string;
   readonly service: HeadService;
+  readonly admin: HeadAdmin;
+  /** Subject DNs: the head's own, and those of its configuration. */
+  readonly administrators: readonly string[];
+  /** Ends what an administrator waits for. */
+  readonly stopping?: AbortSignal;
   /** Largest body in bytes, default 128 MiB: a part holds the uploads of its request, in base64. */
   readonly bodyBytes?: number;
   readonly log: Log;
 }
 
-/** Serves POST /soap/head (+ ?wsdl) and GET /healthz; resolves when it listens. */
+/** Serves POST /soap/head and /soap/admin (+ ?wsdl) and GET /healthz; resolves when it listens. */
 export async function serveHead(options: HeadServerOptions): Promise<{ port: number; close(graceSeconds?: number): Promise<void> }> {
   const { log, gatekeeper } = options;
   const app = express();
@@ -48,7 +54,14 @@ export async function serveHead(options: HeadServerOptions): Promise<{ port: num
     bodyBytes: options.bodyBytes ?? 128 * 1024 * 1024,
     log,
   });
-  app.use((_request, response) => void response.status(404).type('text/plain').send('a gridvc head: SOAP is at /soap/head\n'));
+  await mountSoap(app, {
+    service: services.admin,
+    path: '/soap/admin',
+    handlers: adminHandlers(options.admin, options.stopping ?? new AbortController().signal),
+    identify: async (request) => checkAdministrator(await options.subjectOf(request.socket as TLSSocket), options.administrators),
+    log,
+  });
+  app.use((_request, response) => void response.status(404).type('text/plain').send('a gridvc head: SOAP is at /soap/head and /soap/admin\n'));
   const listener = await listenHttps(app, { host: options.host, port: options.port, tls: options.tls, log });
   return { port: listener.port, close: listener.close };
 }
@@ -66,6 +79,7 @@ function headHandlers(head: HeadService): Handlers<typeof headOperations, void> 
     awaitPartEvents: async (_, { cluster, after, seconds }) => ({ events: await head.awaitPartEvents(cluster, after, seconds) }),
     confirmPart: async (_, { cluster, stages, readyNodes }) => ({ part: await head.confirmPart(cluster, stages, readyNodes) }),
     extendPart: async (_, { cluster, expires }) => ({ part: await head.extendPart(cluster, expires) }),
+    nodeConsole: async (_, { cluster, node }) => ({ text: await head.nodeConsole(cluster, node) }),
     destroyPart: async (_, { cluster }) => ({ part: await head.destroyPart(cluster) }),
   };
 }

@@ -9,10 +9,14 @@ import type { ClusterState } from '../domain/lifecycle.js';
 import type { PartSpec } from '../domain/node.js';
 import type { Log } from '../log.js';
 import { bringUp, takeDown, type HeadParts, type Job } from './bring-up.js';
+import { withDeadline } from './deadline.js';
+import type { ComputeHost } from './hosts.js';
+import { Replacements } from './replace.js';
 
 const watchSeconds = 5;
 const retryDownSeconds = 10;
 const hostCheckRounds = 12; // each minute: a host that was away or mended is used again
+const listSeconds = 10; // a host that does not answer by then is unknown in this round, and holds up no other
 
 interface Task {
   readonly stop: AbortController;
@@ -22,14 +26,19 @@ interface Task {
 export class Tasks {
   private readonly rising = new Map<string, Task>();
   private readonly falling = new Map<string, Promise<void>>();
+  private readonly replacements: Replacements;
   private timer: NodeJS.Timeout | undefined;
   private rounds = 0;
+  private looking = false;
+  private checking = false;
   private readonly stopping = new AbortController();
 
   constructor(
     private readonly head: HeadParts,
     private readonly log: Log,
-  ) {}
+  ) {
+    this.replacements = new Replacements(head, log);
+  }
 
   private get closed(): boolean {
     return this.stopping.signal.aborted;
@@ -46,7 +55,11 @@ export class Tasks {
   up(cluster: string): void {
     if (this.closed || this.rising.has(cluster)) return;
     const stop = new AbortController();
-    const done = this.rise(cluster, stop.signal).finally(() => this.rising.delete(cluster));
+    const end = this.head.activity.begin();
+    const done = this.rise(cluster, stop.signal).finally(() => {
+      end();
+      this.rising.delete(cluster);
+    });
     this.rising.set(cluster, { stop, done });
   }
 
@@ -63,7 +76,7 @@ export class Tasks {
     this.stopping.abort();
     clearInterval(this.timer);
     for (const task of this.rising.values()) task.stop.abort();
-    await Promise.allSettled([...[...this.rising.values()].map((task) => task.done), ...this.falling.values()]);
+    await Promise.allSettled([...[...this.rising.values()].map((task) => task.done), ...this.falling.values(), this.replacements.close()]);
   }
 
   private resume(cluster: string, state: ClusterState): void {
@@ -86,15 +99,21 @@ export class Tasks {
   }
 
   private async fall(cluster: string): Promise<void> {
+    return this.head.activity.during(() => this.fallDown(cluster));
+  }
+
+  private async fallDown(cluster: string): Promise<void> {
     const rising = this.rising.get(cluster);
     rising?.stop.abort();
     await rising?.done;
+    await this.replacements.stop(cluster);
     if (await this.undo(cluster, await this.head.parts.spec(cluster))) await this.head.parts.become(cluster, 'destroyed');
   }
 
   /** Takes the part down, again and again until it is; false if the head stops before that. */
   private async undo(cluster: string, spec: PartSpec | undefined): Promise<boolean> {
     const job = this.job(spec ?? ({ cluster } as PartSpec), new AbortController().signal);
+    job.hold.release(); // nothing is made any more
     while (!this.closed) {
       try {
         await takeDown(job);
@@ -109,41 +128,70 @@ export class Tasks {
   }
 
   private job(spec: PartSpec, signal: AbortSignal): Job {
-    return { head: this.head, spec, signal, found: {} };
+    return { head: this.head, spec, signal, hold: this.head.stock.hold(), without: new Set(), tried: new Set(), found: {} };
   }
 
   private async watch(): Promise<void> {
-    this.rounds += 1;
-    if (this.rounds % hostCheckRounds === 0) await this.head.hosts.check();
-    for (const { cluster } of await this.head.parts.expired(new Date())) {
-      await this.head.parts.event(cluster, 'state', 'the lease has ended');
-      await this.down(cluster);
+    if (this.looking) return; // a slow host: the round before goes on
+    this.looking = true;
+    try {
+      this.rounds += 1;
+      if (this.rounds % hostCheckRounds === 0) this.checkHosts();
+      for (const { cluster } of await this.head.parts.expired(new Date())) {
+        await this.head.parts.event(cluster, 'state', 'the lease has ended');
+        await this.down(cluster);
+      }
+      await this.seeDeadNodes();
+    } finally {
+      this.looking = false;
     }
-    await this.seeDeadNodes();
   }
 
-  /** A node that should run and does not: says so, with the last lines of its console. */
+  /** Beside the watch: a host that hangs must not hide a dead node of another. */
+  private checkHosts(): void {
+    if (this.checking) return;
+    this.checking = true;
+    void this.head.hosts.check().catch((error: unknown) => this.log.warn({ err: error }, 'the hosts could not be checked')).finally(() => (this.checking = false));
+  }
+
+  /** A node that should run and does not: says so, with the last lines of its console; in a ready part it may be made again. */
   private async seeDeadNodes(): Promise<void> {
     const living = (await this.head.parts.unfinished()).filter(({ state }) => state === 'joining' || state === 'ready');
     if (living.length === 0) return;
+    const before = new Map(await Promise.all(living.map(async ({ cluster }) => [cluster, await this.head.parts.nodes(cluster)] as const)));
     const running = await this.runningNodes();
-    for (const { cluster } of living) {
-      for (const node of await this.head.parts.nodes(cluster)) {
+    for (const { cluster, state } of living) {
+      for (const node of before.get(cluster) ?? []) {
         const seen = running.get(node.host);
-        if (node.state !== 'running' || seen === undefined || seen.has(`${cluster}/${node.name}`)) continue;
-        const tail = (await this.head.hosts.get(node.host).driver.console?.({ cluster, node: node.name }).catch(() => '')) ?? '';
-        await this.head.parts.setNode(cluster, node.name, 'failed', `stopped by itself${tail === '' ? '' : `; console: ${tail.trim().slice(-800)}`}`);
+        if (node.state !== 'running' || seen === undefined || seen.has(`${cluster}/${node.name}`) || this.replacements.works(cluster, node.name)) continue;
+        await this.head.parts.setNode(cluster, node.name, 'failed', `stopped by itself${await this.lastWords(this.head.hosts.get(node.host), { cluster, node: node.name })}`);
       }
+      if (state === 'ready') await this.replacements.look(cluster);
     }
+  }
+
+  private async lastWords(host: ComputeHost, id: { cluster: string; node: string }): Promise<string> {
+    const tail = ((await this.inTime(host.driver.console?.(id) ?? Promise.resolve(''))) ?? '').trim().slice(-800);
+    return tail === '' ? '' : `; console: ${tail}`;
   }
 
   private async runningNodes(): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
     const found = new Map<string, ReadonlySet<string>>();
-    for (const host of this.head.hosts.all) {
-      const nodes = await host.driver.list().catch(() => undefined); // unreachable: unknown is not dead
-      if (nodes !== undefined) found.set(host.name, new Set(nodes.filter((node) => node.state === 'running').map(({ id }) => `${id.cluster}/${id.node}`)));
-    }
+    await Promise.all(
+      this.head.hosts.all.map(async (host) => {
+        const nodes = await this.inTime(host.driver.list()); // unreachable: unknown is not dead
+        if (nodes !== undefined) found.set(host.name, new Set(nodes.filter((node) => node.state === 'running').map(({ id }) => `${id.cluster}/${id.node}`)));
+      }),
+    );
     return found;
+  }
+
+  /** What `work` gives, or undefined if it fails or is not done in time. */
+  private inTime<T>(work: Promise<T>): Promise<T | undefined> {
+    const quiet = work.catch(() => undefined);
+    return withDeadline(listSeconds, this.stopping.signal, (signal) =>
+      Promise.race([quiet, new Promise<undefined>((resolve) => (signal.aborted ? resolve(undefined) : signal.addEventListener('abort', () => resolve(undefined), { once: true })))]),
+    );
   }
 
   /** At the start: nodes on our hosts that no living part owns are leftovers of a crash. */

@@ -25,6 +25,12 @@ export function parseUris(stdout: string): AptUri[] {
   });
 }
 
+/** Reads `apt-cache policy`: the version that apt would install of each package that has one. */
+export function parsePolicy(stdout: string): ReadonlyMap<string, string> {
+  const blocks = stdout.matchAll(/^(\S+):\n(?: {2}.*\n)*? {2}Candidate: (\S+)$/gm);
+  return new Map([...blocks].flatMap(([, name, version]) => (name === undefined || version === undefined || version === '(none)' ? [] : [[name, version] as const])));
+}
+
 /** Why apt refused a request, as far as the reader can mend it. */
 export type AptRefusal =
   | { readonly kind: 'unknown'; readonly names: readonly string[] }

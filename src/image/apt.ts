@@ -7,7 +7,7 @@ import { checkName } from '../domain/names.js';
 import { nearest } from '../domain/nearest.js';
 import type { BaseImage, Catalogue, CommandResult } from '../ports.js';
 import type { Log } from '../log.js';
-import { parseRefusal, parseUris } from './apt-output.js';
+import { parsePolicy, parseRefusal, parseUris } from './apt-output.js';
 import { AptRoot, type AptOptions } from './apt-root.js';
 
 const remembered = 500;
@@ -63,6 +63,17 @@ export class AptCatalogue implements Catalogue {
     const answer = this.ask(root, base, names, signal);
     this.remember(key, answer);
     return answer;
+  }
+
+  async newest(os: string, names: readonly string[], signal?: AbortSignal): Promise<ReadonlyMap<string, string>> {
+    if (names.length === 0) return new Map();
+    const answer = await this.root(os).run(['apt-cache', 'policy', '--', ...names.map((name) => checkName('package', name))], { seconds: 120, ...(signal ? { signal } : {}) });
+    if (answer.code !== 0) throw new GridError('unavailable', `apt's versions of ${os} cannot be read: ${answer.reason}`);
+    return parsePolicy(answer.stdout);
+  }
+
+  updatedAt(os: string): Promise<number> {
+    return this.root(os).updatedAt();
   }
 
   async checkNames(os: string, names: readonly string[]): Promise<void> {

@@ -42,6 +42,11 @@ export const packScript = `
 mksquashfs "$1" "$2" ${squash}
 `;
 
+/** The same for a layer of .debs: they are compressed already, and nodes read them once. */
+export const debsScript = `
+mksquashfs "$1" "$2" -noI -noD -noF -noX -no-xattrs -all-root -noappend -no-progress -quiet
+`;
+
 /**
  * What dpkg finds first on its PATH. dpkg-split: waits until the package is there (until then its file is empty); no package
  * comes in parts. dpkg-deb: gives what was decompressed ahead, and what nobody has begun it decompresses itself.
@@ -97,24 +102,39 @@ while read -r file; do decompress "$file"; done < /run/gridvc/files
 `;
 
 /**
- * Arguments: staging directory, base layer file, bytes of memory to work in (0: on the disk), how many decompress ahead, then
- * names of base packages to be marked as asked for. In <staging>: debs/ (each file empty until its package is whole),
+ * Arguments: staging directory, bytes of memory to work in (0: on the disk), how many decompress ahead, number of layers below, their files (the base first), then
+ * names of packages in them to be marked as asked for. In <staging>: debs/ (each file empty until its package is whole),
  * early (their names, the biggest first) and, once it appears, plan: lines "unpack files...", "configure names...", "finish"; files: all of them, a line each; auto: names of packages that nobody
- * asked for. Leaves layer.sqfs and lists (lines of each package's file list). dpkg's status, and "gridvc: installing",
+ * asked for. Leaves layer.sqfs, status (dpkg's) and lists (lines of each package's file list). dpkg's status, and "gridvc: installing",
  * "gridvc: packing" and "gridvc: packed", go to file descriptor 3.
  *
  * The tree is a plain directory in memory: an overlay costs a third of the whole time. What changed is known by ctime,
  * which no program can set back.
  */
 export const deltaScript = `
-stage=$1 base=$2 memory=$3 helpers=$4
+stage=$1 memory=$2 helpers=$3 below=$4
 shift 4
 mount --make-rprivate /
 cd "$stage"
 mkdir -p work
 if [ "$memory" != 0 ]; then mount -t tmpfs -o mode=755,size="$memory" tmpfs work; fi
 cd work
-unsquashfs -q -n -d root "$base" > /dev/null
+if [ "$below" = 1 ]; then
+  unsquashfs -q -n -d root "$1" > /dev/null
+  shift
+else
+  mkdir view
+  lower=
+  for n in $(seq "$below"); do
+    mkdir lower$n
+    mount -t squashfs -o loop,ro "$1" lower$n
+    lower=lower$n\${lower:+:$lower}
+    shift
+  done
+  mount -t overlay -o ro,lowerdir=$lower overlay view
+  cp -a view root
+  umount view
+fi
 (cd root && find . -mindepth 1 | LC_ALL=C sort) > base.list
 : > stamp
 sleep 0.02
@@ -188,6 +208,7 @@ rm -f root/var/log/apt/* root/var/log/dpkg.log root/var/log/alternatives.log roo
 rm -f root/var/cache/debconf/*-old root/var/cache/ldconfig/aux-cache root/var/lib/dpkg/status-old root/var/lib/dpkg/available-old root/etc/ssh/ssh_host_*
 rm -rf root/var/lib/apt/lists/*
 (cd root/var/lib/dpkg/info && wc -l -- *.list) > "$stage/lists"
+cp root/var/lib/dpkg/status "$stage/status"
 cd root
 find . -mindepth 1 | LC_ALL=C sort > ../now.list
 LC_ALL=C comm -23 ../base.list ../now.list > ../gone.list

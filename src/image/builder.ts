@@ -4,28 +4,24 @@
  * daemon is started; a failed or interrupted build leaves nothing.
  */
 import { createHash } from 'node:crypto';
-import { chmod, mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, readdir, rename, stat, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { GridError } from '../domain/error.js';
-import type { PackageTiming, Resolution } from '../domain/image.js';
-import { initFiles } from '../node/init.js';
+import type { Layer, PackageTiming, Resolution } from '../domain/image.js';
+import { debsPath, initFiles } from '../node/init.js';
 import { lastLines } from '../proc/output.js';
 import { runCommand } from '../proc/command.js';
-import type { BaseImage, BuildProgress, BuiltDelta, ImageBuilder, MeasuredStage } from '../ports.js';
+import type { BaseImage, BuildOptions, BuiltDelta, ImageBuilder, MeasuredStage } from '../ports.js';
 import type { Log } from '../log.js';
 import { failedPackage, isDiskFull } from './apt-output.js';
 import type { AptCatalogue } from './apt.js';
-import { basePackages, baseScript, deltaScript, packScript } from './build-scripts.js';
+import { basePackages, baseScript, debsScript, deltaScript, packScript } from './build-scripts.js';
+import { trimArchives } from './archives.js';
 import { DebSupply } from './deb-supply.js';
 import { BuildWatch, memoryFor, seconds, together, writePlan, type Installed } from './delta-run.js';
 import { removeTree, runInJail } from './jail.js';
 import { LayerStore } from './layer-store.js';
-
-interface BuildOptions {
-  readonly signal: AbortSignal;
-  readonly progress: BuildProgress;
-}
 
 export class DebianBuilder implements ImageBuilder {
   readonly recipe = createHash('sha256').update(JSON.stringify([baseScript, basePackages, initFiles])).digest('hex');
@@ -44,8 +40,24 @@ export class DebianBuilder implements ImageBuilder {
     return this.store.has(digest);
   }
 
-  remove(digest: string): Promise<void> {
+  verify(digest: string, signal: AbortSignal): Promise<boolean> {
+    return this.store.verify(digest, signal);
+  }
+
+  contents(digest: string): Promise<readonly string[]> {
+    return this.store.contents(digest);
+  }
+
+  digests(): Promise<readonly string[]> {
+    return this.store.digests();
+  }
+
+  remove(digest: string): Promise<number> {
     return this.store.remove(digest);
+  }
+
+  trimArchives(bytes: number): Promise<number> {
+    return trimArchives(this.catalogue.releases().map((os) => this.catalogue.root(os).archives), bytes);
   }
 
   /** At the start of a head: clears what a killed build of before has left. Its mounts and processes died with it. */
@@ -67,7 +79,7 @@ export class DebianBuilder implements ImageBuilder {
       await writeFile(join(stage, 'apt.conf'), `${root.fetchSettings}APT::Install-Recommends "false";\nAcquire::Languages "none";\n`);
       options.progress('base', `debootstrap ${os}`);
       const failure = await runInJail({
-        script: baseScript, args: [tree, os, basePackages.join(','), join(stage, 'apt.conf'), ...sources], network: true, signal: options.signal,
+        script: baseScript, args: [tree, os, basePackages.join(','), join(stage, 'apt.conf'), ...sources], network: true, signal: options.signal, idle: options.idle === true,
         onLine: (line) => {
           output.push(line);
           if (line.startsWith('I: ')) options.progress('base', line.slice(3));
@@ -89,10 +101,10 @@ export class DebianBuilder implements ImageBuilder {
       const bytes = resolution.packages.reduce((sum, entry) => sum + entry.debBytes, 0);
       options.progress('download', `${resolution.packages.length} packages, ${(bytes / 1e6).toFixed(1)} MB`);
       const begun = seconds();
-      const installed = await this.install(resolution, base, stage, output, options);
-      const facts = { kind: 'delta', os: resolution.os, key: resolution.key, packages: resolution.packages.map((entry) => `${entry.name}=${entry.version}`) } as const;
+      const installed = await this.install(resolution, [base, ...(options.above ?? [])], stage, output, options);
+      const facts = { kind: options.kind ?? 'delta', os: resolution.os, key: resolution.key, packages: resolution.packages.map((entry) => `${entry.name}=${entry.version}`) } as const;
       const timings = await packageTimings(join(stage, 'lists'), resolution, installed.spent);
-      const layer = await this.store.adopt(join(stage, 'layer.sqfs'), facts, { known: installed.digest });
+      const layer = await this.store.adopt(join(stage, 'layer.sqfs'), facts, { status: join(stage, 'status'), known: installed.digest });
       const measured = (name: MeasuredStage['stage'], taken: number, size: number): MeasuredStage => ({ stage: name, seconds: Math.max(0, taken), bytes: size, items: resolution.packages.length });
       const stages = [
         measured('download', installed.blocked, bytes),
@@ -103,23 +115,47 @@ export class DebianBuilder implements ImageBuilder {
     });
   }
 
+  async debs(resolution: Resolution, base: BaseImage, options: BuildOptions): Promise<{ layer: Layer; stages: readonly MeasuredStage[] }> {
+    return this.staged('debs', `packing ${resolution.packages.length} packages`, async (stage) => {
+      const clock = new Stages();
+      const bytes = resolution.packages.reduce((sum, entry) => sum + entry.debBytes, 0);
+      options.progress('download', `${resolution.packages.length} packages, ${(bytes / 1e6).toFixed(1)} MB`);
+      const supply = this.supply(resolution, [base, ...(options.above ?? [])], stage);
+      await supply.prepare();
+      await supply.run(options.signal);
+      clock.end('download', bytes, resolution.packages.length);
+      const tree = join(stage, 'root');
+      await mkdir(join(tree, dirname(debsPath)), { recursive: true });
+      await rename(join(stage, 'debs'), join(tree, debsPath));
+      await writeFile(join(tree, debsPath, 'by-hand'), resolution.asked.map((name) => `${name.replace(/=.*$/, '')}\n`).join(''));
+      const facts = { kind: 'debs', os: resolution.os, key: resolution.key, packages: resolution.packages.map((entry) => `${entry.name}=${entry.version}`) } as const;
+      const layer = await this.pack(stage, tree, options, clock, facts);
+      return { layer, stages: clock.stages };
+    });
+  }
+
   // -------------------------------------------------------------- steps
 
+  private supply(resolution: Resolution, below: readonly Layer[], stage: string): DebSupply {
+    const status = this.store.statusPath(below.at(-1)?.digest ?? '');
+    return new DebSupply({ root: this.catalogue.root(resolution.os), resolution, status, stage, diskFull: (doing) => this.store.diskFull(doing) });
+  }
+
   /** Fetches, unpacks and configures the packages, all at the same time, and packs what changed. */
-  private async install(resolution: Resolution, base: BaseImage, stage: string, output: OutputTail, options: BuildOptions): Promise<Installed> {
-    const root = this.catalogue.root(resolution.os);
-    const supply = new DebSupply({ root, resolution, status: this.store.statusPath(base.digest), stage, diskFull: (doing) => this.store.diskFull(doing) });
+  private async install(resolution: Resolution, below: readonly Layer[], stage: string, output: OutputTail, options: BuildOptions): Promise<Installed> {
+    const supply = this.supply(resolution, below, stage);
     await supply.prepare();
     const asked = new Set(resolution.asked.map((name) => name.replace(/=.*$/, '')));
     const inBase = [...asked].filter((name) => !resolution.packages.some((entry) => entry.name === name));
     const watch = new BuildWatch(supply, resolution.packages.length, stage, options.progress);
-    const memory = await memoryFor(resolution);
+    const memory = await memoryFor(resolution, below);
     options.progress('install', `installing ${resolution.packages.length} packages`);
     await together(options.signal, (signal) => [
       supply.run(signal),
       supply.plan(signal).then((plan) => writePlan(stage, plan, resolution, asked)),
       runInJail({
-        script: deltaScript, args: [stage, this.store.path(base.digest), String(memory), String(availableParallelism()), ...inBase], network: false, signal,
+        script: deltaScript, args: [stage, String(memory), String(availableParallelism()), String(below.length), ...below.map((layer) => this.store.path(layer.digest)), ...inBase],
+        network: false, signal, idle: options.idle === true,
         env: { DEBIAN_FRONTEND: 'noninteractive', DEBCONF_NONINTERACTIVE_SEEN: 'true' },
         onLine: (line) => output.push(line),
         onStatusLine: (line) => watch.line(line),
@@ -134,7 +170,7 @@ export class DebianBuilder implements ImageBuilder {
     options.progress('pack', 'packing the layer');
     const file = join(stage, 'layer.sqfs');
     const output = new OutputTail();
-    const failure = await runInJail({ script: packScript, args: [tree, file], network: false, signal: options.signal, onLine: (line) => output.push(line) });
+    const failure = await runInJail({ script: facts.kind === 'debs' ? debsScript : packScript, args: [tree, file], network: false, signal: options.signal, idle: options.idle === true, onLine: (line) => output.push(line) });
     if (failure !== '') throw await this.buildFailure('the layer file', failure, output);
     const layer = await this.store.adopt(file, facts, { status });
     clock.end('pack', layer.bytes, facts.packages.length);

@@ -1,16 +1,16 @@
 /** What the head does beside a running delta build: its plan file, the memory it may take, the clock on its status lines. */
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Resolution } from '../domain/image.js';
+import type { Layer, Resolution } from '../domain/image.js';
 import type { BuildProgress } from '../ports.js';
 import { StatusClock, type PlanStep } from './apt-output.js';
 import type { DebSupply } from './deb-supply.js';
 import { digestAndSync, type LayerDigest } from './layer-store.js';
 
 const MiB = 1024 * 1024;
-/** The base, the unpacked packages and what is decompressed ahead: Debian's packages grow four times when decompressed, a few ten times. */
+/** The layers below, the unpacked packages and what is decompressed ahead: Debian's packages grow four times when decompressed, a few ten times. */
 const memoryFactor = 12;
-const memoryForBase = 512 * MiB;
+const reserve = 128 * MiB;
 
 /** A build's times. Seconds of performance.now(). */
 export interface Installed {
@@ -76,9 +76,10 @@ export async function writePlan(stage: string, plan: readonly PlanStep[], resolu
 }
 
 /** Bytes of memory that a build may take for its tree; 0 if this machine has not twice what it needs: then it works on the disk. */
-export async function memoryFor(resolution: Resolution): Promise<number> {
+export async function memoryFor(resolution: Resolution, below: readonly Layer[]): Promise<number> {
   const free = Number(/^MemAvailable: +(\d+) kB$/m.exec(await readFile('/proc/meminfo', 'utf8'))?.[1] ?? 0) * 1024;
-  const needed = memoryForBase + memoryFactor * resolution.packages.reduce((sum, entry) => sum + entry.debBytes, 0);
+  const packed = resolution.packages.reduce((sum, entry) => sum + entry.debBytes, 0) + below.reduce((sum, layer) => sum + layer.bytes, 0);
+  const needed = reserve + memoryFactor * packed;
   return free >= 2 * needed ? Math.floor(free / 2) : 0;
 }
 

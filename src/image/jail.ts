@@ -12,6 +12,8 @@ export interface JailRun {
   readonly script: string;
   readonly args: readonly string[];
   readonly network: boolean;
+  /** At the lowest priority: nobody waits for it. */
+  readonly idle?: boolean;
   readonly env?: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
   readonly onLine: (line: string) => void;
@@ -22,7 +24,8 @@ export interface JailRun {
 export async function runInJail(run: JailRun): Promise<string> {
   if (run.signal.aborted) throw new GridError('interrupted', 'the build was interrupted');
   const namespaces = ['--mount', '--pid', '--ipc', '--uts', ...(run.network ? [] : ['--net'])];
-  const argv = ['setpriv', '--pdeathsig', 'KILL', 'unshare', ...namespaces, '--fork', '--kill-child', '--mount-proc', 'sh', '-c', `set -eu\numask 022\n${run.script}`, 'build', ...run.args];
+  const meek = run.idle === true ? ['nice', '-n', '19', 'ionice', '-c', '3'] : [];
+  const argv = [...meek, 'setpriv', '--pdeathsig', 'KILL', 'unshare', ...namespaces, '--fork', '--kill-child', '--mount-proc', 'sh', '-c', `set -eu\numask 022\n${run.script}`, 'build', ...run.args];
   const child = startProcess(argv, { onLine: run.onLine, ...(run.env ? { env: run.env } : {}), ...(run.onStatusLine ? { onStatusLine: run.onStatusLine } : {}) });
   const onAbort = (): void => void child.stop(0); // unshare ignores TERM; all inside dies with it
   run.signal.addEventListener('abort', onAbort, { once: true });

@@ -5,7 +5,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { copyFile, mkdir, open, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, open, readFile, readdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GridError } from '../domain/error.js';
 import type { Layer, LayerKind } from '../domain/image.js';
@@ -39,18 +39,45 @@ export class LayerStore {
     return join(this.layers, `${checkName('digest', digest)}.status`);
   }
 
-  /** True if the file is there with the size that its facts tell. */
+  /** True if the file is there with the size that its facts tell. Facts that cannot be read (a machine that lost power) are none. */
   async has(digest: string): Promise<boolean> {
-    const facts = await readFile(this.factsPath(digest), 'utf8').catch(() => undefined);
+    const facts = await readFile(this.factsPath(digest), 'utf8').catch(() => '');
     const file = await stat(this.path(digest)).catch(() => undefined);
-    if (facts === undefined || file === undefined) return false;
-    return (JSON.parse(facts) as { bytes?: unknown }).bytes === file.size;
+    const noted = /"bytes": (\d+),/.exec(facts)?.[1];
+    return file !== undefined && noted !== undefined && Number(noted) === file.size;
   }
 
-  async remove(digest: string): Promise<void> {
-    await rm(this.path(digest), { force: true });
-    await rm(this.statusPath(digest), { force: true });
-    await rm(this.factsPath(digest), { force: true });
+  /** True if the file's bytes still give its name. */
+  async verify(digest: string, signal: AbortSignal): Promise<boolean> {
+    if (!(await this.has(digest))) return false;
+    try {
+      return (await digestOf(this.path(digest), signal)).digest === digest;
+    } catch (error) {
+      if (signal.aborted) throw new GridError('interrupted', 'the check of a layer was interrupted', { cause: error });
+      return false; // the disk cannot read it
+    }
+  }
+
+  /** Empty if nothing is noted of it. */
+  async contents(digest: string): Promise<readonly string[]> {
+    const facts = await readFile(this.factsPath(digest), 'utf8').catch(() => '{}');
+    try {
+      return (JSON.parse(facts) as Partial<LayerFacts>).packages ?? [];
+    } catch {
+      return []; // half written by a machine that lost power
+    }
+  }
+
+  async digests(): Promise<readonly string[]> {
+    const names = await readdir(this.layers).catch(() => []);
+    return [...new Set(names.flatMap((name) => /^([a-f0-9]{64})\.(sqfs|json|status)$/.exec(name)?.[1] ?? []))];
+  }
+
+  /** The file itself first: without it the rest is nothing. */
+  async remove(digest: string): Promise<number> {
+    const bytes = (await stat(this.path(digest)).catch(() => undefined))?.size ?? 0;
+    for (const path of [this.path(digest), this.statusPath(digest), this.factsPath(digest)]) await rm(path, { force: true });
+    return bytes;
   }
 
   /** A fresh directory for one build; the caller removes it, whatever happens. */
@@ -88,19 +115,24 @@ export interface LayerDigest {
   readonly bytes: number;
 }
 
-/** Digest of a finished file, which is on the disk when this ends. */
-export async function digestAndSync(path: string): Promise<LayerDigest> {
+async function digestOf(path: string, signal?: AbortSignal): Promise<LayerDigest> {
   const hash = createHash('sha256');
   let bytes = 0;
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, ...(signal ? { signal } : {}) })) {
     hash.update(chunk as Buffer);
     bytes += (chunk as Buffer).length;
   }
+  return { digest: hash.digest('hex'), bytes };
+}
+
+/** Digest of a finished file, which is on the disk when this ends. */
+export async function digestAndSync(path: string): Promise<LayerDigest> {
+  const found = await digestOf(path);
   const file = await open(path, 'r+');
   try {
     await file.sync();
   } finally {
     await file.close();
   }
-  return { digest: hash.digest('hex'), bytes };
+  return found;
 }

@@ -14,6 +14,34 @@ export interface InitFile {
 /** Services that the node must not start from /etc/rc2.d: supervised by runit, or about hardware that a node does not have. */
 const notStarted = 'ssh|openvpn|sudo|hwclock.sh|hwclock|udev|procps|runit|runsvdir|plymouth|rmnologin|kmod|x11-common|bootlogs|single|rc.local|networking|mountall.sh|checkfs.sh|sendsigs|halt|reboot';
 
+/** Where a layer of .debs has them. */
+export const debsPath = 'var/cache/gridvc/debs';
+const debs = `/${debsPath}`;
+
+/** The last line on the console of a node that has installed its .debs: parsed by the head. */
+const install = `#!/bin/sh
+# Installs the .debs that came with this node. PID 1 waits for it; what goes wrong is said on the console.
+log=/var/log/gridvc-install.log
+read -r begun rest < /proc/uptime
+printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true LC_ALL=C \\
+  apt-get -q -y --no-install-recommends --no-remove --allow-downgrades -o Dpkg::Use-Pty=0 -o DPkg::Options::=--force-unsafe-io -o DPkg::Options::=--force-confold \\
+  -o APT::Sandbox::User= -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts=/dev/null \\
+  install ${debs}/*.deb > "$log" 2>&1 < /dev/null
+rc=$?
+rm -f /usr/sbin/policy-rc.d
+if [ $rc != 0 ]; then
+  tail -n 20 "$log"
+  echo "gridvc: install failed with code $rc"
+  exit 1
+fi
+apt-mark -q manual $(cat ${debs}/by-hand) > /dev/null 2>&1
+: > /etc/gridvc/installed
+read -r ended rest < /proc/uptime
+echo "gridvc: installed $(ls ${debs} | grep -c '\\.deb$') packages, uptime $begun to $ended"
+`;
+
 const init = `#!/bin/sh
 # PID 1 of a gridvc node: see src/node/init.ts of gridvc.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -30,6 +58,8 @@ if [ ! -s /etc/machine-id ]; then
   printf '%s\\n' "$1$2$3$4$5" > /etc/machine-id
   unset IFS
 fi
+# .debs in a layer: what the image lacks is installed here, before anything of it is started
+if [ -d ${debs} ] && [ ! -e /etc/gridvc/installed ]; then /usr/lib/gridvc/install || exit 1; fi
 /usr/lib/gridvc/services > /var/log/gridvc-services.log 2>&1 < /dev/null &
 exec runsvdir -P /etc/gridvc/sv
 `;
@@ -81,6 +111,7 @@ export const initPath = '/usr/lib/gridvc/init';
 export const initFiles: readonly InitFile[] = [
   { path: initPath, mode: 0o755, text: init },
   { path: '/usr/lib/gridvc/services', mode: 0o755, text: services },
+  { path: '/usr/lib/gridvc/install', mode: 0o755, text: install },
   { path: '/etc/gridvc/sv/ssh/run', mode: 0o755, text: sshd },
   { path: '/etc/gridvc/sv/openvpn/run', mode: 0o755, text: openvpn },
 ];

@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import ssh2, { type Client, type ClientChannel, type ServerHostKeyAlgorithm } from 'ssh2';
-import { GridError } from '../domain/error.js';
+import { AnswerUnknown, GridError } from '../domain/error.js';
 import type { CommandResult, NodeTransport, RunOptions } from '../ports.js';
 import { commandPath } from '../proc/command.js';
 import { BoundedText, lastLine } from '../proc/output.js';
@@ -18,7 +18,7 @@ import { quoteCommand } from './quote.js';
 
 const outputLimit = 8 * 1024 * 1024;
 const maxChannels = 8;
-const connectSeconds = 10;
+const connectSeconds = 20; // a dom0 without a processor to spare
 const pidMark = 'gridvc-pid:';
 const endScript = 'kill -s TERM -- "-$1" 2>/dev/null; for i in 1 2 3 4 5 6 7 8 9 10; do kill -s 0 -- "-$1" 2>/dev/null || exit 0; sleep 0.2; done; kill -s KILL -- "-$1" 2>/dev/null; exit 0';
 
@@ -27,9 +27,11 @@ export interface SshOptions {
   readonly address: string;
   readonly port: number;
   readonly user: string;
-  /** Private key file and known_hosts file, read at each connect. */
+  /** Private key file, read at each connect. */
   readonly key: string;
-  readonly knownHosts: string;
+  /** The host's own key: a known_hosts file, read at each connect, or a public key's line. */
+  readonly knownHosts?: string;
+  readonly hostKey?: string;
 }
 
 /** Writes stdin beside the target, then syncs and renames it. Arguments: target, staged name, octal mode. */
@@ -95,23 +97,24 @@ export class SshTransport implements NodeTransport {
   }
 
   private async connect(): Promise<Client> {
-    const { address, port, user } = this.options;
-    const [privateKey, known] = await Promise.all([readFile(this.options.key), readFile(this.options.knownHosts, 'utf8')]).catch((cause: Error) => {
+    const { address, port, user, hostKey, knownHosts = '' } = this.options;
+    const source = hostKey === undefined ? knownHosts : 'its registration';
+    const [privateKey, known] = await Promise.all([readFile(this.options.key), hostKey === undefined ? readFile(knownHosts, 'utf8') : `* ${hostKey}`]).catch((cause: Error) => {
       throw new GridError('unavailable', `host ${this.host}: ${cause.message}`, { cause });
     });
     const keys = knownKeys(known, address, port);
     if (keys.length === 0) {
-      throw new GridError('unavailable', `host ${this.host}: ${address} port ${port} is not in ${this.options.knownHosts}`, { hint: `ssh-keyscan -p ${port} ${address}, compare the key with the host's own, add it` });
+      throw new GridError('unavailable', `host ${this.host}: ${address} port ${port} is not in ${source}`, { hint: `ssh-keyscan -p ${port} ${address}, compare the key with the host's own, add it` });
     }
     const client = new ssh2.Client();
     let refusedKey = false;
     await new Promise<void>((resolve, reject) => {
       client.once('ready', resolve);
-      client.once('error', (cause) => reject(this.unreachable(refusedKey ? `its key is not the one in ${this.options.knownHosts}` : cause.message, cause)));
+      client.once('error', (cause) => reject(this.unreachable(refusedKey ? `its key is not the one in ${source}` : cause.message, cause)));
       client.once('close', () => reject(this.unreachable('it closed the connection')));
       client.connect({
         host: address, port, username: user, privateKey,
-        readyTimeout: connectSeconds * 1000, keepaliveInterval: 15_000, keepaliveCountMax: 3,
+        readyTimeout: connectSeconds * 1000, keepaliveInterval: 10_000, keepaliveCountMax: 3,
         algorithms: { serverHostKey: algorithmsFor(keys.map((key) => key.type)) },
         hostVerifier: (shown: Buffer) => !(refusedKey = !isKnown(keys, shown)),
       });
@@ -153,7 +156,7 @@ export class SshTransport implements NodeTransport {
       options.signal?.removeEventListener('abort', onAbort);
     }
     this.refuseIfAborted(argv, options.signal);
-    if (!exit) throw this.unreachable(`the connection was lost while ${argv[0]} ran`);
+    if (!exit) throw new AnswerUnknown(`host ${this.host} (${this.options.user}@${this.options.address} port ${this.options.port}): the connection was lost while ${argv[0]} ran`);
     const seconds = (performance.now() - started) / 1000;
     const late = seconds >= options.seconds && (exit.code === 124 || exit.code === 137 || exit.code === undefined);
     const stderr = err.text();

@@ -144,7 +144,7 @@ class LazyCertificate implements Certificate {
   }
 
   get issuerKey(): string {
-    return (this.#issuerKey ??= Buffer.from(canonicalRdns(this.issuerRdns)).toString('hex'));
+    return (this.#issuerKey ??= issuerKeyOf(this));
   }
 
   get selfIssued(): boolean {
@@ -158,6 +158,20 @@ class LazyCertificate implements Certificate {
   get publicKey(): KeyObject {
     return (this.#publicKey ??= opened(() => openKey(this.keyShape, this.spki)));
   }
+}
+
+const issuerKeys = new Map<string, string>();
+const mostIssuerKeys = 512;
+
+/** Authorities are few: the comparable forms of some hundred issuers are remembered by their bytes. */
+function issuerKeyOf({ issuerDer, issuerRdns }: Contents): string {
+  const bytes = Buffer.from(issuerDer).toString('latin1');
+  const known = issuerKeys.get(bytes);
+  if (known !== undefined) return known;
+  const key = Buffer.from(canonicalRdns(issuerRdns)).toString('hex');
+  if (issuerKeys.size >= mostIssuerKeys) issuerKeys.clear();
+  issuerKeys.set(bytes, key);
+  return key;
 }
 
 const jwkCurves: Readonly<Record<string, string>> = { '1.2.840.10045.3.1.7': 'P-256', '1.3.132.0.34': 'P-384', '1.3.132.0.35': 'P-521' };

@@ -40,16 +40,27 @@ export function checkKey(certificate: Certificate): void {
   } else if (key.kind === 'unknown') refuse(`key of a kind that is not accepted (${key.oid}); allowed: RSA, EC, Ed25519, Ed448`);
 }
 
-/** Whether the bytes are a key: a point on its curve (20 us), or what OpenSSL can open (100 us). DerError if not. */
+/** Whether the bytes are a key: a point on its curve (P-256 2 us, others 20 us), or what OpenSSL can open (100 us). DerError if not. */
 export function checkKeyIsOne(certificate: Certificate): void {
   const { keyShape: key } = certificate;
   const curve = key.kind === 'ec' ? curves[key.curve ?? ''] : undefined;
   if (key.kind !== 'ec' || curve === undefined) return void certificate.publicKey;
+  if (curve === 'prime256v1' && isOnP256(key.point)) return;
   try {
     ECDH.convertKey(key.point, curve);
   } catch {
     throw new DerError('a public key that is no point on its curve');
   }
+}
+
+const p256 = { p: 2n ** 256n - 2n ** 224n + 2n ** 192n + 2n ** 96n - 1n, b: 0x5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604bn };
+
+/** y^2 = x^3 - 3x + b modulo p (FIPS 186-4, D.1.2.3), for a point that is written uncompressed; the cofactor is 1, so that is all. */
+function isOnP256(point: Uint8Array): boolean {
+  if (point.length !== 65 || point[0] !== 4) return false;
+  const text = Buffer.from(point.buffer, point.byteOffset, point.length).toString('hex');
+  const [x, y] = [BigInt(`0x${text.slice(2, 66)}`), BigInt(`0x${text.slice(66)}`)];
+  return x < p256.p && y < p256.p && (y * y - (x * x - 3n) * x - p256.b) % p256.p === 0n;
 }
 
 /** SHA-2 signatures; SHA-1 by a setting; MD5 never. */

@@ -12,11 +12,23 @@ export class DerError extends Error {
   }
 }
 
-/** One value: its tag byte, all its bytes, and its content. Views, not copies. */
-export interface Der {
-  readonly tag: number;
-  readonly raw: Uint8Array;
-  readonly body: Uint8Array;
+/** One value: its tag byte, all its bytes, and its content. Views, not copies, made when they are asked for: they cost more than the reading. */
+export class Der {
+  constructor(
+    readonly tag: number,
+    readonly bytes: Buffer,
+    readonly at: number,
+    readonly start: number,
+    readonly end: number,
+  ) {}
+
+  get raw(): Uint8Array {
+    return this.bytes.subarray(this.at, this.end);
+  }
+
+  get body(): Uint8Array {
+    return this.bytes.subarray(this.start, this.end);
+  }
 }
 
 export const tags = {
@@ -41,29 +53,33 @@ export function context(number: number, constructed = true): number {
   return (constructed ? 0xa0 : 0x80) | number;
 }
 
-/** Walks the values that stand one after the other in `bytes`. */
+/** Walks the values that stand one after the other in `bytes`, or inside a value. */
 export class DerReader {
-  readonly #bytes: Uint8Array;
-  #at = 0;
+  readonly #bytes: Buffer;
+  readonly #end: number;
+  #at: number;
 
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
+  constructor(whole: Uint8Array | Der) {
+    const inside = whole instanceof Der;
+    this.#bytes = inside ? whole.bytes : asBuffer(whole);
+    this.#at = inside ? whole.start : 0;
+    this.#end = inside ? whole.end : whole.length;
   }
 
   get done(): boolean {
-    return this.#at === this.#bytes.length;
+    return this.#at === this.#end;
   }
 
   /** Tag of the next value, or undefined at the end. */
   peek(): number | undefined {
-    return this.#bytes[this.#at];
+    return this.done ? undefined : this.#bytes[this.#at];
   }
 
   /** The next value; a DerError if there is none, or if it has another tag than the one asked for. */
   next(tag?: number): Der {
-    const value = readAt(this.#bytes, this.#at);
+    const value = readAt(this.#bytes, this.#at, this.#end);
     if (tag !== undefined && value.tag !== tag) throw new DerError(`expected tag ${hex(tag)}, found ${hex(value.tag)}`);
-    this.#at += value.raw.length;
+    this.#at = value.end;
     return value;
   }
 
@@ -74,39 +90,41 @@ export class DerReader {
 
   /** Refuses anything that is left. */
   end(): void {
-    if (!this.done) throw new DerError(`${this.#bytes.length - this.#at} bytes after the end`);
+    if (!this.done) throw new DerError(`${this.#end - this.#at} bytes after the end`);
   }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 function hex(tag: number): string {
   return `0x${tag.toString(16).padStart(2, '0')}`;
 }
 
-function readAt(bytes: Uint8Array, at: number): Der {
-  const tag = bytes[at];
-  const first = bytes[at + 1];
-  if (tag === undefined || first === undefined) throw new DerError('ends in the middle of a value');
+function readAt(bytes: Buffer, at: number, most: number): Der {
+  if (at + 2 > most) throw new DerError('ends in the middle of a value');
+  const tag = bytes[at] as number;
+  const first = bytes[at + 1] as number;
   if ((tag & 0x1f) === 0x1f) throw new DerError(`tag ${hex(tag)} has more than one byte`);
-  let start = at + 2;
-  let length = first;
-  if (first >= 0x80) {
-    const count = first & 0x7f;
-    if (count === 0 || count > 4) throw new DerError('indefinite or absurd length');
-    length = 0;
-    for (let i = 0; i < count; i++) {
-      const byte = bytes[start++];
-      if (byte === undefined) throw new DerError('ends in the middle of a length');
-      length = length * 256 + byte;
-    }
-    if (length < 0x80 || (count > 1 && length < 2 ** (8 * (count - 1)))) throw new DerError('length is not minimal');
-  }
-  const end = start + length;
-  if (end > bytes.length) throw new DerError('a value is longer than what holds it');
-  return { tag, raw: bytes.subarray(at, end), body: bytes.subarray(start, end) };
+  if (first < 0x80) return checkedEnd(new Der(tag, bytes, at, at + 2, at + 2 + first), most);
+  const count = first & 0x7f;
+  if (count === 0 || count > 4) throw new DerError('indefinite or absurd length');
+  const start = at + 2 + count;
+  if (start > most) throw new DerError('ends in the middle of a length');
+  let length = 0;
+  for (let i = at + 2; i < start; i++) length = length * 256 + (bytes[i] as number);
+  if (length < 0x80 || (count > 1 && length < 2 ** (8 * (count - 1)))) throw new DerError('length is not minimal');
+  return checkedEnd(new Der(tag, bytes, at, start, start + length), most);
+}
+
+function checkedEnd(value: Der, most: number): Der {
+  if (value.end > most) throw new DerError('a value is longer than what holds it');
+  return value;
 }
 
 /** The one value that `bytes` is, whole. */
-export function readOne(bytes: Uint8Array, tag?: number): Der {
+export function readOne(bytes: Uint8Array | Der, tag?: number): Der {
   const reader = new DerReader(bytes);
   const value = reader.next(tag);
   reader.end();
@@ -115,7 +133,7 @@ export function readOne(bytes: Uint8Array, tag?: number): Der {
 
 /** All values inside a constructed one. At most `most` of them. */
 export function readChildren(value: Der, most = 4096): Der[] {
-  const reader = new DerReader(value.body);
+  const reader = new DerReader(value);
   const children: Der[] = [];
   while (!reader.done) {
     if (children.length === most) throw new DerError(`more than ${most} values in one`);
@@ -124,10 +142,21 @@ export function readChildren(value: Der, most = 4096): Der[] {
   return children;
 }
 
-/** Dotted text of an OID value. */
+const knownOids = new Map<string, string>();
+const mostKnownOids = 512;
+
+/** Dotted text of an OID value. The texts of some hundred OIDs are remembered: the same few stand in every certificate. */
 export function readOid(value: Der): string {
   expect(value, tags.oid);
-  const { body } = value;
+  const bytes = value.bytes.toString('latin1', value.start, value.end);
+  const known = knownOids.get(bytes);
+  if (known !== undefined) return known;
+  const text = oidText(value.body);
+  if (knownOids.size < mostKnownOids) knownOids.set(bytes, text);
+  return text;
+}
+
+function oidText(body: Uint8Array): string {
   if (body.length === 0 || body.length > 64 || (body.at(-1) ?? 0) >= 0x80) throw new DerError('malformed object identifier');
   const arcs: bigint[] = [];
   let arc = 0n;

@@ -140,8 +140,18 @@ export function proxyCertInfo(language: string, pathLength?: number): Uint8Array
 export async function makeRequest(key: string): Promise<string> {
   const privateKey = createPrivateKey(key);
   const spki = createPublicKey(privateKey).export({ type: 'spki', format: 'der' });
-  const info = sequence(small(0), sequence(), spki, der(context(0)));
-  return writePem('CERTIFICATE REQUEST', signed(info, privateKey));
+  return writePem('CERTIFICATE REQUEST', requestFor(spki, privateKey));
+}
+
+/** DER of such a request, with a fresh EC P-256 key (PEM PKCS#8) and its SubjectPublicKeyInfo. OpenSSL opens a key slowly: here it never has to. */
+export async function makeKeyAndRequest(): Promise<{ key: string; spki: Uint8Array; request: Uint8Array }> {
+  const { privateKey, publicKey } = await generate('ec', { namedCurve: 'P-256' });
+  const spki = publicKey.export({ type: 'spki', format: 'der' });
+  return { key: privateKey.export({ type: 'pkcs8', format: 'pem' }) as string, spki, request: requestFor(spki, privateKey) };
+}
+
+function requestFor(spki: Uint8Array, key: KeyObject): Uint8Array {
+  return signed(sequence(small(0), sequence(), spki, der(context(0))), key);
 }
 
 /** Public key of a PKCS#10 request. A request that its own key did not sign is a DerError. */

@@ -1,6 +1,6 @@
 /** What RFC 3820 (section 4.1) and Globus ask of the proxies of a chain. Signatures and dates are checked by chain.ts. */
 import { keyUsageBits, type Certificate } from './certificate.js';
-import { commonName, readName } from './dn.js';
+import { commonName } from './dn.js';
 import { readOne, sameBytes, tags } from './der.js';
 import * as oids from './oids.js';
 import { Refused } from './refusal.js';
@@ -33,7 +33,7 @@ function checkForm(proxy: Certificate, issuer: Certificate): void {
     throw new Refused('bad-proxy', proxy.subject, check);
   };
   if (!proxy.proxy?.critical) refuse('its ProxyCertInfo extension is not critical');
-  if (!extendsByOneCommonName(proxy.subjectDer, issuer.subjectDer)) refuse(`its subject is not that of its issuer ${issuer.subject} and exactly one CN more`);
+  if (!extendsByOneCommonName(subjectOf(proxy), subjectOf(issuer))) refuse(`its subject is not that of its issuer ${issuer.subject} and exactly one CN more`);
   if (proxy.extensions.has(oids.subjectAltName) || proxy.extensions.has(oids.issuerAltName)) refuse('a proxy may have no alternative names');
   if (proxy.authority) refuse('a proxy may not be an authority (cA)');
   if (proxy.extensions.has(oids.nameConstraints)) refuse('a proxy may have no name constraints');
@@ -60,18 +60,24 @@ function delegate(proxy: Certificate, above: Delegation): Delegation {
   return language === oids.independent ? { named: proxy, limited: false } : above;
 }
 
+interface Name {
+  readonly der: Uint8Array;
+  readonly rdns: Certificate['subjectRdns'];
+}
+
+const subjectOf = ({ subjectDer, subjectRdns }: Certificate): Name => ({ der: subjectDer, rdns: subjectRdns });
+
 /** subject = issuer's RDNs, byte for byte, and one RDN more with one CN. */
-function extendsByOneCommonName(subject: Uint8Array, issuer: Uint8Array): boolean {
-  const [whole, start] = [readOne(subject, tags.sequence).body, readOne(issuer, tags.sequence).body];
+function extendsByOneCommonName(subject: Name, issuer: Name): boolean {
+  const [whole, start] = [readOne(subject.der, tags.sequence).body, readOne(issuer.der, tags.sequence).body];
   if (whole.length <= start.length || !sameBytes(whole.subarray(0, start.length), start)) return false;
-  const [ours, theirs] = [readName(subject), readName(issuer)];
-  const last = ours.at(-1);
-  return ours.length === theirs.length + 1 && last?.length === 1 && last[0]?.type === commonName;
+  const last = subject.rdns.at(-1);
+  return subject.rdns.length === issuer.rdns.length + 1 && last?.length === 1 && last[0]?.type === commonName;
 }
 
 /** A proxy of Globus 2: issued by its own name without the last CN, which is "proxy" or "limited proxy". */
 export function isLegacyProxy(certificate: Certificate): boolean {
-  const value = readName(certificate.subjectDer).at(-1)?.[0]?.value;
+  const value = certificate.subjectRdns.at(-1)?.[0]?.value;
   const text = value && Buffer.from(value).toString('latin1');
-  return (text === 'proxy' || text === 'limited proxy') && extendsByOneCommonName(certificate.subjectDer, certificate.issuerDer);
+  return (text === 'proxy' || text === 'limited proxy') && extendsByOneCommonName(subjectOf(certificate), { der: certificate.issuerDer, rdns: certificate.issuerRdns });
 }

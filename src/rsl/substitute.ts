@@ -1,4 +1,4 @@
-/** Replaces $(NAME) by what the request's own rsl_substitution says; the result holds plain words only. */
+/** Replaces $(NAME) by what the request's own rsl_substitution, or who reads it, says; the result holds plain words only. */
 import { canonicalName } from '../domain/request.js';
 import type { GridError } from '../domain/error.js';
 import { rslError } from './parse.js';
@@ -15,11 +15,12 @@ export type PlainValue = string | readonly PlainValue[];
 
 /**
  * @param text the whole RSL text, for messages
+ * @param predefined variables that need no definition; the request's own of the same name wins
  * @returns the relations without rsl_substitution. bad-request for a variable that is not defined, and
  *   when the expanded text passes the limit of the text itself
  */
-export function substitute(text: string, relations: readonly RslRelation[]): PlainRelation[] {
-  const expander = new Expander(text);
+export function substitute(text: string, relations: readonly RslRelation[], predefined: ReadonlyMap<string, string> = new Map()): PlainRelation[] {
+  const expander = new Expander(text, predefined);
   for (const relation of relations.filter(isSubstitution)) expander.define(relation);
   return relations.filter((relation) => !isSubstitution(relation)).map((relation) => ({ ...relation, values: relation.values.map((value) => expander.plain(value, relation.at)) }));
 }
@@ -30,11 +31,12 @@ function isSubstitution(relation: RslRelation): boolean {
 
 class Expander {
   readonly #text: string;
-  readonly #defined = new Map<string, string>();
+  readonly #defined: Map<string, string>;
   #expanded = 0;
 
-  constructor(text: string) {
+  constructor(text: string, predefined: ReadonlyMap<string, string>) {
     this.#text = text;
+    this.#defined = new Map(predefined);
   }
 
   /** (NAME value) pairs; a later one may use an earlier one. */

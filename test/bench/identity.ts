@@ -12,7 +12,7 @@ import * as f from '../support/forge.js';
 
 const hours = (count: number): Date => new Date(Date.now() + count * 3_600_000);
 
-/** Median milliseconds of each case, with fresh users (nothing of them remembered) and with one that comes again. */
+/** Median milliseconds of each case, in a process that has served some hundred logins: with fresh users (nothing of them remembered) and with one that comes again. */
 export async function identityCosts(): Promise<Record<string, number>> {
   const home = mkdtempSync(join(tmpdir(), 'gridvc-bench-identity-'));
   try {
@@ -27,7 +27,7 @@ export async function identityCosts(): Promise<Record<string, number>> {
 async function costsOf(kind: KeyKind, directory: string): Promise<Record<string, number>> {
   const ca = await makeAuthority({ subject: '/O=Grid/CN=Bench CA', days: 10, kind });
   const hash = f.installAuthority(directory, ca.certificate);
-  const users = await Promise.all(Array.from({ length: 120 }, (_, index) => chainOf(ca, kind, `/O=Grid/CN=User ${index}`)));
+  const users = await Promise.all(Array.from({ length: 1200 }, (_, index) => chainOf(ca, kind, `/O=Grid/CN=User ${index}`)));
   const [one = []] = users;
   const trust = TrustDirectory.open(directory, pino({ level: 'silent' })).current();
   const bad = { expired: new Date(Date.now() + 1e12), now: new Date() };
@@ -41,7 +41,7 @@ async function costsOf(kind: KeyKind, directory: string): Promise<Record<string,
   const listed = TrustDirectory.open(directory, pino({ level: 'silent' })).current();
   const good = (): void => expectVerdict(one, trust, bad.now, 'ok');
   return {
-    [`${kind}: two proxies, first visit`]: median(first.slice(20)),
+    [`${kind}: two proxies, first visit`]: median(first.slice(600)),
     [`${kind}: two proxies, again`]: repeated(good),
     [`${kind}: the same with a CRL of 20,000 entries`]: repeated(() => expectVerdict(one, listed, bad.now, 'ok')),
     [`${kind}: refused, expired`]: repeated(() => expectVerdict(one, trust, bad.expired, 'expired')),

@@ -1,7 +1,8 @@
 /** Policies of making and keeping images: those that people use, and ours. Each gets the same site and the same budget. */
 import { popularPackages } from '../../src/domain/cache/popularity.js';
 import { mostSaved, type Demand } from '../../src/domain/cache/saved-time.js';
-import { growImages } from '../../src/domain/cache/dense-image.js';
+import type { Worth } from '../../src/domain/cache/dense-image.js';
+import { propose, savedBy, trustInRepeats, type Judging, type Proposal } from '../../src/domain/cache/proposals.js';
 import { bytesOf, type CacheImage, type Policy, type Site } from './site.js';
 import { layerPerDeb } from './world.js';
 import type { Closure, ClosureBook } from './trace.js';
@@ -60,16 +61,17 @@ function jaccard(a: CacheImage, b: CacheImage): number {
 }
 
 /**
- * Most predicted time saved over the last requests, within the budget. An image made for one closure is judged
- * without the request that it was thought of from: that it was asked once does not show that it will be again.
+ * Most predicted time saved over past requests, the older ones counting less, within the budget. An image made for one
+ * closure is judged without the request that it was thought of from: that it was asked once does not show that it will be again.
  */
-export function greedy(book: ClosureBook, window = 800): Policy {
+export function greedy(book: ClosureBook, halfLife = 3000): Policy {
   return {
     name: 'greedy',
     idle(site, at) {
-      if (at % makeEvery !== 0 && !early.includes(at)) return undefined;
-      const plan = { requests: site.past.slice(-window), saves: (closure: Closure, image: CacheImage) => site.saves(closure, image), trust: (count: number) => (count - 1) / count };
-      return bestImages(site, book, plan);
+      if (!isTime(at)) return undefined;
+      const asked = new Map<Closure, number>();
+      site.past.forEach((closure, i) => asked.set(closure, (asked.get(closure) ?? 0) + 0.5 ** ((at - i) / halfLife)));
+      return bestImages(site, book, { asked, saves: (closure, image) => site.saves(closure, image), trust: trustInRepeats });
     },
   };
 }
@@ -79,60 +81,62 @@ export function clairvoyant(book: ClosureBook, window = 800): Policy {
   return {
     name: 'clairvoyant',
     idle(site, at) {
-      if (at % makeEvery !== 0) return undefined;
-      const plan = { requests: site.trace.slice(at, at + window).map(({ closure }) => closure), saves: (closure: Closure, image: CacheImage) => site.trulySaves(closure, image), trust: () => 1 };
-      return bestImages(site, book, plan);
+      if (!isTime(at)) return undefined;
+      const asked = new Map<Closure, number>();
+      for (const { closure } of site.trace.slice(at, at + window)) asked.set(closure, (asked.get(closure) ?? 0) + 1);
+      return bestImages(site, book, { asked, saves: (closure, image) => site.trulySaves(closure, image), trust: () => 1 });
     },
   };
 }
 
 const early = [10, 25, 50, 100];
-const mostClosures = 40;
-const coreSizes = [0.25, 0.5, 0.75, 1];
-const percents = [50, 20, 5];
+const settled = 2000; // requests; then a third as often does
+const isTime = (at: number): boolean => at % (at < settled ? makeEvery : 3 * makeEvery) === 0 || early.includes(at);
+const horizon = 800; // requests that a layer is hoped to serve
 
 interface Planning {
-  readonly requests: readonly Closure[];
+  /** How often each closure is expected, in any unit. */
+  readonly asked: ReadonlyMap<Closure, number>;
   saves(closure: Closure, image: CacheImage): number;
   /** Share of a closure's saving to believe in, for an image made for that closure alone, by how often it was asked. */
   trust(count: number): number;
 }
 
-/** An image worth thinking of; `core`: the image that it adds a layer to; `of`: the closure it was made for. */
-interface Thought {
-  readonly image: CacheImage;
-  readonly core?: CacheImage;
-  readonly of?: Closure;
-}
-
+/** The head's own proposals and judgement (domain/cache/proposals.ts), on simulated images. */
 function bestImages(site: Site, book: ClosureBook, plan: Planning): readonly CacheImage[] {
-  const counts = new Map<Closure, number>();
-  for (const closure of plan.requests) counts.set(closure, (counts.get(closure) ?? 0) + 1);
-  const asked = [...counts].sort((a, b) => b[1] - a[1]);
-  const offers = offersFor(site, book, asked).filter(({ image }) => bytesOf([image]) <= site.budget);
-  const demands = asked.map(([closure, weight]): Demand => ({ weight, saves: new Map(offers.map((offer, i) => [i, savedBy(plan, offer, closure, weight)])) }));
-  return mostSaved(offers.map(({ image }) => image), demands, site.budget).held.flatMap((i) => offers[i]?.image ?? []);
-}
-
-/** A layer over a core counts only for closures that it makes whole: nearly all of its saving, and quick to tell. */
-function savedBy(plan: Planning, { image, core, of }: Thought, closure: Closure, weight: number): number {
-  if (core !== undefined && !closure.packages.every((index) => image.has[index] === 1)) return plan.saves(closure, core);
-  return plan.saves(closure, image) * (of === closure ? plan.trust(weight) : 1);
-}
-
-/** Cores of several sizes, grown by saved time, and the paper's at several M; closures asked often, alone and as a layer over each core. */
-function offersFor(site: Site, book: ClosureBook, asked: readonly (readonly [Closure, number])[]): readonly Thought[] {
-  const sizes = new Map<number, { seconds: number; bytes: number }>();
-  const worthOf = (index: number): { seconds: number; bytes: number } => {
-    const worth = sizes.get(index) ?? { seconds: site.secondsOf(index), bytes: (site.world.data.packages[index]?.[1] ?? 0) * layerPerDeb };
-    sizes.set(index, worth);
-    return worth;
+  const often = [...plan.asked].sort((a, b) => b[1] - a[1]);
+  const asked = often.map(([closure, weight]) => ({ packages: closure.packages, weight, whole: site.wholeSeconds(closure) }));
+  const grounds = [...new Set(site.held.flatMap((image) => [image, ...(image.parent === undefined ? [] : [image.parent])]))].filter(({ layers }) => layers.length < mostLayers);
+  const imageOf = memo(({ packages, core, of, held }: Proposal<number>): CacheImage => {
+    const ground = held === undefined ? undefined : grounds[held];
+    if (ground !== undefined) return ground;
+    const below = core && imageOf(core);
+    return site.image(of === undefined ? book.of([...(below?.packages ?? []), ...packages]) : (often[of]?.[0] ?? book.of(packages)), below);
+  });
+  const by: Judging<number> = {
+    saves: (closure, proposal) => plan.saves(often[closure]?.[0] ?? book.of([]), imageOf(proposal)),
+    makesWhole: (closure, proposal) => often[closure]?.[0].packages.every((index) => imageOf(proposal).has[index] === 1) === true,
+    trust: (count) => plan.trust(count),
   };
-  const grown = growImages(asked.map(([{ packages }, weight]) => ({ packages, weight })), worthOf, site.budget);
-  const cores = [...new Set(coreSizes.flatMap((share) => grown.findLast(({ bytes }) => bytes <= share * site.budget) ?? []).map(({ packages }) => site.image(book.of(packages))))];
-  const often = asked.slice(0, mostClosures).map(([closure]) => closure);
-  const layered = cores.flatMap((core) => often.filter(({ packages }) => packages.some((index) => core.has[index] === 0)).map((of) => ({ image: site.image(of, core), core, of })));
-  const packages = asked.flatMap(([closure, weight]) => Array.from({ length: weight }, () => closure.packages));
-  const popular = percents.map((percent) => popularPackages(packages, { requests: packages.length, percent })).filter((names) => names.length > 0);
-  return [...[...cores, ...popular.map((names) => site.image(book.of(names)))].map((image) => ({ image })), ...often.map((of) => ({ image: site.image(of), of })), ...layered];
+  const worthOf = memo((index: number): Worth<number> => ({ seconds: site.secondsOf(index), bytes: (site.world.data.packages[index]?.[1] ?? 0) * layerPerDeb, needs: book.needs(index) }));
+  const proposals = propose({ asked, worthOf, budget: site.budget, grounds: grounds.map((image) => ({ packages: image.packages, bytes: bytesOf([image]) })) });
+  const held = site.held.map((image) => ({ image, saves: (closure: number) => plan.saves(often[closure]?.[0] ?? book.of([]), image) }));
+  const thought = proposals.map((proposal) => ({ image: imageOf(proposal), saves: (closure: number) => savedBy(by, proposal, closure, often[closure]?.[1] ?? 0) }));
+  const offers = [...held, ...thought].filter(({ image }) => bytesOf([image]) <= site.budget);
+  const unit = horizon / often.reduce((sum, [, weight]) => sum + weight, 0);
+  const demands = often.slice(0, mostDemands).map(([, weight], at): Demand => ({ weight: weight * unit, saves: new Map(offers.map(({ saves }, i) => [i, saves(at)])) }));
+  const there = new Set(site.held.flatMap(({ layers }) => layers.map(({ id }) => id)));
+  const priced = offers.map(({ image }) => ({ layers: image.layers.map(({ id, bytes }) => ({ id, bytes, cost: there.has(id) ? 0 : site.bringSeconds(bytes) })) }));
+  return mostSaved(priced, demands, site.budget).held.flatMap((i) => offers[i]?.image ?? []);
+}
+
+const mostDemands = 400; // the often asked ones decide; the rest counts by its packages only
+const mostLayers = 4; // above the base
+
+function memo<K, V>(compute: (key: K) => V): (key: K) => V {
+  const known = new Map<K, V>();
+  return (key) => {
+    if (!known.has(key)) known.set(key, compute(key));
+    return known.get(key) as V;
+  };
 }

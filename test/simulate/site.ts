@@ -14,6 +14,8 @@ export interface CacheImage {
   readonly packages: readonly number[];
   readonly has: Uint8Array;
   readonly layers: readonly { readonly id: number; readonly bytes: number }[];
+  /** The image that its last layer stands on, if that is not the base. */
+  readonly parent?: CacheImage;
 }
 
 export function bytesOf(images: readonly CacheImage[]): number {
@@ -59,6 +61,7 @@ export class Site {
   private installs = 0;
   private heldBytes = 0;
   private memo = new Map<number, { install: number; download: number; pack: number }>();
+  private perByte: { models: SiteModels; seconds: number } | undefined;
   private readonly truths = new Map<number, number>();
   private readonly missed = new Map<number, readonly number[]>();
 
@@ -78,7 +81,7 @@ export class Site {
     const has = new Uint8Array(this.world.data.packages.length);
     for (const index of packages) has[index] = 1;
     const id = this.images.size;
-    const image = { id, packages, has, layers: [...(parent?.layers ?? []), { id, bytes: Math.round(this.world.bytesOf(own) * layerPerDeb) }] };
+    const image = { id, packages, has, layers: [...(parent?.layers ?? []), { id, bytes: Math.round(this.world.bytesOf(own) * layerPerDeb) }], ...(parent === undefined ? {} : { parent }) };
     this.images.set(key, image);
     return image;
   }
@@ -107,9 +110,27 @@ export class Site {
   /** Predicted seconds of one package, with what its bytes cost in download and pack: its worth in an image. */
   secondsOf(index: number): number {
     const [name = '', bytes = 0] = this.world.data.packages[index] ?? [];
-    const of = (stage: 'download' | 'pack', size: number): number => predict(this.models, { stage, bytes: size, items: 1 }).seconds;
-    const perByte = of('download', bytes) - of('download', 0) + of('pack', bytes) - of('pack', 0);
-    return ownSeconds(this.models.install.packages, { name, debBytes: bytes }) + perByte;
+    return ownSeconds(this.models.install.packages, { name, debBytes: bytes }) + bytes * this.secondsPerByte();
+  }
+
+  private secondsPerByte(): number {
+    if (this.perByte?.models === this.models) return this.perByte.seconds;
+    const many = 1e8;
+    const of = (stage: 'download' | 'pack', bytes: number): number => predict(this.models, { stage, bytes, items: 1 }).seconds;
+    const seconds = (of('download', many) - of('download', 0) + of('pack', many) - of('pack', 0)) / many;
+    this.perByte = { models: this.models, seconds };
+    return seconds;
+  }
+
+  /** Predicted seconds of a closure that are no single package's: one transaction, its triggers, the begin of a download and of packing. */
+  wholeSeconds(closure: Closure): number {
+    return Math.max(0, this.seconds(closure, undefined) - closure.packages.reduce((sum, index) => sum + this.secondsOf(index), 0));
+  }
+
+  /** Predicted seconds that requests wait, all together, until every host has a layer of so many bytes. */
+  bringSeconds(bytes: number): number {
+    const of = (size: number): number => predict(this.models, { stage: 'distribute', bytes: size, items: hostCount }).seconds;
+    return of(bytes * hostCount) - of(0);
   }
 
   /** Predicted seconds that an image saves a closure against the base image, on hosts that have it. */

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 export interface Closures {
   /** [name, bytes of the .deb, KiB unpacked] */
   readonly packages: readonly (readonly [string, number, number])[];
+  /** By package index: what it depends on directly. */
+  readonly needs: readonly (readonly number[])[];
   readonly functions: Readonly<Record<string, { readonly asked: readonly string[]; readonly packages: readonly number[] }>>;
 }
 
@@ -41,7 +43,19 @@ export function readClosures(): Closures {
 export class ClosureBook {
   private readonly byKey = new Map<string, Closure>();
 
+  private readonly needed = new Map<number, readonly number[]>();
+
   constructor(readonly data: Closures) {}
+
+  /** A package with all that it needs, directly or not. */
+  needs(index: number): readonly number[] {
+    const known = this.needed.get(index);
+    if (known !== undefined) return known;
+    const found = new Set([index]);
+    for (const each of found) for (const next of this.data.needs[each] ?? []) found.add(next); // a set that grows while it is walked
+    this.needed.set(index, [...found]);
+    return [...found];
+  }
 
   union(names: readonly string[]): Closure {
     return this.of(names.flatMap((name) => this.data.functions[name]?.packages ?? []));

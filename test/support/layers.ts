@@ -6,6 +6,7 @@ import type { Layer } from '../../src/domain/image.js';
 import type { BaseImage } from '../../src/ports.js';
 import { AptCatalogue, type CatalogueOptions } from '../../src/image/apt.js';
 import { DebianBuilder } from '../../src/image/builder.js';
+import { DebianKernels } from '../../src/image/kernel.js';
 import { LayerStore } from '../../src/image/layer-store.js';
 
 export const testCache = process.env['GRIDVC_TEST_CACHE'] ?? '/var/cache/gridvc-test';
@@ -48,6 +49,23 @@ export async function testImage(packages: readonly string[]): Promise<Layer[]> {
   const { layer } = await builder.delta(resolution, base, quiet());
   writeFileSync(index, JSON.stringify({ ...known, [resolution.key]: layer }));
   return [base, layer];
+}
+
+/** The cached kernel of this recipe, prepared now if there is none. */
+export async function testKernel(): Promise<Layer> {
+  const { catalogue, store } = workshop(testCache);
+  await catalogue.update(os, 24 * 3600);
+  const kernels = new DebianKernels(store, catalogue);
+  const note = join(testCache, `kernel-${(await kernels.recipe(os)).slice(0, 16)}.json`);
+  const known = existsSync(note) ? (JSON.parse(readFileSync(note, 'utf8')) as Layer) : undefined;
+  if (known !== undefined && (await kernels.has(known.digest))) return known;
+  const layer = await kernels.build(os, quiet());
+  writeFileSync(note, JSON.stringify(layer));
+  return layer;
+}
+
+export function testKernelPath(kernel: Layer): string {
+  return new LayerStore(testCache).path(kernel.digest);
 }
 
 /** Gives another home the base, without copying where one file system has both. */

@@ -19,6 +19,7 @@ export interface RequestOptions {
   readonly placement?: string;
   readonly onFailure?: string;
   readonly sshKey?: readonly string[];
+  readonly exact?: string;
 }
 
 export interface CommonOptions {
@@ -90,6 +91,7 @@ function withRequest(command: Command): Command {
     .option('--site <name>', 'only these sites (repeat, or separate by commas)', several)
     .addOption(new Option('--placement <how>', 'as few sites as possible, or evenly over all').choices(['pack', 'spread']))
     .addOption(new Option('--on-failure <policy>', 'give up, go on with --min-count, go on with any').choices([...failurePolicies]))
+    .addOption(new Option('--exact', 'no package on the nodes beyond those asked and their dependencies').preset('yes'))
     .option('--ssh-key <file>', 'OpenSSH public key that may log in, besides your gridvc key (repeat)', collect)
     .addOption(jsonOption())
     .addOption(gatekeeperOption());

@@ -8,6 +8,23 @@ export function example(command: Command, ...lines: readonly string[]): Command 
 }
 
 export const gatekeeperOption = (): Option => new Option('--gatekeeper <url>', 'the gatekeeper, https://HOST:8443 (default: GRIDVC_GATEKEEPER, else the embedded grid)');
+/** How the commands for a head's administrator name the head (head-admin.ts). */
+export interface HeadOptions {
+  readonly head?: string;
+  readonly headUrl?: string;
+  readonly site?: string;
+  readonly json?: boolean;
+}
+
+/** Adds --head, --head-url, --site and --json. */
+export function withHeadOptions(command: Command): Command {
+  return command
+    .option('--site <name>', 'the head of this site of the grid on this machine (default: its first site)')
+    .option('--head <file>', "the head's configuration, on its own machine as root (default: the embedded grid's, else /etc/gridvc/head.yaml)")
+    .option('--head-url <url>', 'the head at https://HOST:8451, with your own credential as one of its administrators')
+    .addOption(jsonOption());
+}
+
 export const jsonOption = (): Option => new Option('--json', 'print data as JSON (errors, too)');
 
 /** Frames an action: its number is the exit code, its error is reported and gives the exit code. */

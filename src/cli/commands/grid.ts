@@ -34,7 +34,8 @@ export function addGridCommands(program: Command): void {
       .command('demo')
       .description('the main job, shown: a grid of two sites, a cluster over both, an MPI program on it, then all is torn down (as root)')
       .option('--cold', 'remove cached images first')
-      .action(action(async (options: { cold?: boolean }, _command: Command) => (await import('../demo/demo.js')).demo(options))),
+      .option('--xen', 'on real Xen: two dom0s on emulated machines (needs QEMU; ten minutes where nothing helps the emulation)')
+      .action(action(async (options: { cold?: boolean; xen?: boolean }, _command: Command) => (await import('../demo/demo.js')).demo(options))),
     'sudo gridvc demo --cold',
   );
 }

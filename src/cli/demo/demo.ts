@@ -1,8 +1,9 @@
 /**
- * `npm run demo`: the main job from a signed request to an MPI program over two sites, shown step by step with real
- * packages, then torn down. Ctrl-C at any time takes down what it made; a second one does so by force.
+ * `npm run demo`: the main job from a signed request to an MPI program over two sites (with --xen: over two real dom0s of one
+ * site, on emulated machines), shown step by step with real packages, then torn down. Ctrl-C at any time takes down what it made; a second one does so by force.
  */
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { GridError, isGridError } from '../../domain/error.js';
 import { defaultSites, requireRoot } from '../grid-commands.js';
 import { stopProcess } from '../grid/daemons.js';
@@ -17,11 +18,14 @@ import { exitCodes, print, report } from '../terminal.js';
 import { createCluster, destroyCluster, planMpi, runMpi, type Show } from './main-job.js';
 import { signIn } from './sign-in.js';
 import { compareRuns, timeline } from './timeline.js';
+import { raiseDom0s, registerDom0s, xenSites } from './xen.js';
 
-export async function demo(options: { readonly cold?: boolean }): Promise<number> {
+export async function demo(options: { readonly cold?: boolean; readonly xen?: boolean }): Promise<number> {
   requireRoot('demo');
   const began = Date.now();
-  const home = stateHome(thisEnvironment());
+  const xen = options.xen === true;
+  const usual = stateHome(thisEnvironment());
+  const home = xen ? join(usual, 'xen') : usual; // its one site is none of the usual grid's
   const say = (text: string): void => print(`[${((Date.now() - began) / 1000).toFixed(1).padStart(6)} s] ${text}`);
   let forced = false;
   const { signal, done } = onInterrupt(
@@ -34,7 +38,8 @@ export async function demo(options: { readonly cold?: boolean }): Promise<number
   const releases = new Releases();
   let code: number = exitCodes.done;
   try {
-    await mainJob({ home, cold: options.cold === true, say, signal, releases });
+    if (xen && runningGrid(usual) !== undefined) throw new GridError('wrong-state', 'a grid is up on this machine, and the demo on Xen makes one of its own', { hint: 'gridvc grid down, then the demo again' });
+    await mainJob({ home, cold: options.cold === true, xen, say, signal, releases });
   } catch (error) {
     code = signal.aborted ? exitCodes.interrupted : report(error);
     if (signal.aborted && !isGridError(error, 'interrupted')) report(error);
@@ -52,13 +57,15 @@ export async function demo(options: { readonly cold?: boolean }): Promise<number
 }
 
 /** The whole of it, one verb a line. */
-async function mainJob(options: { home: string; cold: boolean; say: (text: string) => void; signal: AbortSignal; releases: Releases }): Promise<void> {
+async function mainJob(options: { home: string; cold: boolean; xen: boolean; say: (text: string) => void; signal: AbortSignal; releases: Releases }): Promise<void> {
   const { home, say, signal, releases } = options;
   const wasUp = runningGrid(home) !== undefined;
   if (options.cold) await removeCaches(home, wasUp, say);
-  say(wasUp ? 'a grid is up already; it is used and left up' : 'bringing up a grid of two sites on this machine');
+  const bed = options.xen ? await raiseDom0s(options) : undefined;
+  say(wasUp ? 'a grid is up already; it is used and left up' : `bringing up a grid of ${options.xen ? 'one site' : 'two sites'} on this machine`);
   if (!wasUp) releases.add(() => gridDown({ home, purge: false, force: false, say }));
-  const grid = await gridUp({ home, sites: findGrid(home)?.state.sites ?? defaultSites, signal, say });
+  const grid = await gridUp({ home, sites: options.xen ? xenSites : (findGrid(home)?.state.sites ?? defaultSites), signal, say });
+  if (bed !== undefined) await registerDom0s(grid.layout, bed, say);
   const { client, lines } = await signIn(grid.layout, Date.now());
   releases.add(() => client.close());
   say(`signed in by a proxy certificate:\n${lines}`);

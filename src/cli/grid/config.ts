@@ -3,11 +3,12 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { writeWhole } from '../files.js';
 import { bundles } from './bundles.js';
-import { hubPorts, lan, overlayPool, subjects, wan, type GridLayout, type SiteLayout } from './layout.js';
+import { gramPort, hubPorts, lan, overlayPool, subjects, wan, type GridLayout, type SiteLayout } from './layout.js';
 import type { GridState } from './state.js';
 
-/** MiB that a site may give to nodes, and the Postgres URL of a database. */
+/** MiB that a site may give to nodes, the Postgres URL of a database, and subjects that may command the heads besides root. */
 export interface Resources {
+  readonly administrators?: readonly string[];
   readonly memory: number;
   readonly database: (name: string) => string;
 }
@@ -16,6 +17,7 @@ export function gatekeeperConfig(layout: GridLayout, resources: Resources): obje
   const { gatekeeper } = layout;
   return {
     listen: { host: '127.0.0.1', port: gatekeeper.port },
+    gram: { host: '127.0.0.1', port: gramPort, name: 'localhost' },
     home: join(gatekeeper.home, 'state'),
     database: resources.database(gatekeeper.database),
     certificate: gatekeeper.certificate,
@@ -39,6 +41,7 @@ export function headConfig(layout: GridLayout, site: SiteLayout, resources: Reso
     key: site.key,
     trust: layout.trust,
     gatekeeper: subjects.gatekeeper,
+    administrators: resources.administrators ?? [],
     releases: ['bookworm'],
     bundles,
     hosts: [
@@ -61,5 +64,5 @@ export function writeConfigs(layout: GridLayout, state: GridState, resources: Re
   writeWhole(layout.roles, `"${state.user}" user,site-admin,grid-admin\n`, 0o644);
   writeWhole(layout.bans, '', 0o644);
   writeWhole(layout.gatekeeper.config, stringify(gatekeeperConfig(layout, resources)));
-  for (const site of layout.sites) writeWhole(site.config, stringify(headConfig(layout, site, resources)));
+  for (const site of layout.sites) writeWhole(site.config, stringify(headConfig(layout, site, { ...resources, administrators: [state.user] })));
 }

@@ -14,6 +14,8 @@ export const lan = { bridge: 'gvbr0', bridgeAddress: '02:67:c0:a8:4d:01', subnet
 export const hubPorts = { first: 21000, last: 21999 } as const;
 export const overlayPool = { pool: '10.128.0.0/10', prefix: 20 } as const;
 const gatekeeperPort = 8443;
+/** Of Globus clients: `globusrun -r localhost`. */
+export const gramPort = 2119;
 const firstHeadPort = 8451;
 
 export const subjects = {

@@ -1,6 +1,7 @@
 /** `gridvc grid status`: what of the embedded grid is there. Reads only. */
 import { answers } from './daemons.js';
 import { networkProblems } from './network.js';
+import { gramPort } from './layout.js';
 import { findGrid, runningPid, type EmbeddedGrid } from './state.js';
 
 export interface GridStatus {
@@ -8,6 +9,8 @@ export interface GridStatus {
   readonly directory?: string;
   readonly user?: string;
   readonly gatekeeper?: string;
+  /** Where Globus clients go. */
+  readonly gram?: { readonly contact: string; readonly answers: boolean };
   readonly processes: readonly { readonly name: string; readonly pid?: number; readonly port: number; readonly answers: boolean; readonly log: string }[];
   readonly problems: readonly string[];
 }
@@ -21,7 +24,8 @@ export async function gridStatus(home: string): Promise<GridStatus> {
     return { name: each.name, ...(pid === undefined ? {} : { pid }), port: each.port, answers: pid !== undefined && (await answers(each.port)), log: each.log };
   }));
   const network = await networkProblems(grid.layout);
-  return { ...judge(processes, network, grid), directory: grid.layout.dir, user: grid.state.user, gatekeeper: grid.layout.gatekeeper.url, processes };
+  const gram = { contact: `localhost:${gramPort}`, answers: processes[0]?.answers === true && (await answers(gramPort)) };
+  return { ...judge(processes, network, grid), directory: grid.layout.dir, user: grid.state.user, gatekeeper: grid.layout.gatekeeper.url, gram, processes };
 }
 
 function judge(processes: GridStatus['processes'], network: readonly string[], grid: EmbeddedGrid): Pick<GridStatus, 'state' | 'problems'> {

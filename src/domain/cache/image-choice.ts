@@ -66,7 +66,7 @@ function reasonFor(chosen: Candidate, reference: Candidate): string {
     return words.length > 0 ? [`${verb} ${words.join(' and ')}`] : [];
   };
   const text = [...part('saves', 1), ...part('costs', -1)].join(', ');
-  return `${chosen.label}: ${text === '' ? 'as quick as the base image' : text}${chosen.adding === 'in-every-node' ? '; the rest is installed in every node' : ''}`;
+  return `${chosen.label}: ${text === '' ? 'as quick as the base image' : text}`;
 }
 
 function totalOf(candidate: Candidate): number {

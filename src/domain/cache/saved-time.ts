@@ -1,7 +1,8 @@
 /**
  * The better rule of making, and eviction: within a byte budget, the set of images that would have
  * saved most predicted time over recent requests. A request is served by the one image that saves it
- * most, so an image's worth depends on the others. Greedy by saved seconds per byte, once from
+ * most, so an image's worth depends on the others. A new layer must bring in what its transfer costs: so what is held is
+ * extended, not replaced by something a little better. Greedy by saved seconds per byte, once from
  * nothing and once from each of the images that save most alone; the best result is taken. For such (submodular)
  * gains that is never far from the optimum.
  */
@@ -15,14 +16,21 @@ export interface Demand {
 
 /** An image is a chain of layers over the base; images that share a layer pay for it once. */
 export interface Offer {
-  readonly layers: readonly { readonly id: number; readonly bytes: number }[];
+  readonly layers: readonly OfferedLayer[];
+}
+
+export interface OfferedLayer {
+  readonly id: number;
+  readonly bytes: number;
+  /** Seconds that requests will wait until hosts have it, in the unit of the savings (weighted); 0 or absent for one that they have. */
+  readonly cost?: number;
 }
 
 export interface Selection {
   /** Indexes of the offers to hold, most worth first. */
   readonly held: readonly number[];
   readonly bytes: number;
-  /** Weighted seconds saved over the demands. */
+  /** Weighted seconds saved over the demands, less the cost of new layers. */
   readonly saved: number;
 }
 
@@ -32,7 +40,7 @@ const starts = 8;
 export function mostSaved(offers: readonly Offer[], demands: readonly Demand[], budget: number): Selection {
   const served = demandsOf(offers, demands);
   const perByte = (gain: number, bytes: number): number => gain / Math.max(1, bytes);
-  const alone = offers.map((_, offer) => ({ offer, gain: (served[offer] ?? []).reduce((sum, [, weighted]) => sum + weighted, 0) }));
+  const alone = offers.map((_, offer) => ({ offer, gain: (served[offer] ?? []).reduce((sum, [, weighted]) => sum + weighted, 0) - (offers[offer]?.layers ?? []).reduce((sum, layer) => sum + (layer.cost ?? 0), 0) }));
   const firsts = alone.filter(({ gain }) => gain > 0).sort((a, b) => b.gain - a.gain).slice(0, starts).map(({ offer }) => [offer]);
   const found = [[], ...firsts].map((first) => greedy({ offers, demands, served, budget }, first, perByte));
   found.push(greedy({ offers, demands, served, budget }, [], (gain) => gain));
@@ -60,9 +68,14 @@ function greedy(of: { offers: readonly Offer[]; demands: readonly Demand[]; serv
     let best = { offer: -1, gain: 0, bytes: 0, worth: 0 };
     offers.forEach(({ layers: needed }, offer) => {
       if (held.length < first.length && offer !== first[held.length]) return;
-      const more = needed.reduce((sum, layer) => sum + (layers.has(layer.id) ? 0 : layer.bytes), 0);
-      if (more > budget - bytes) return;
+      let more = 0;
       let gain = 0;
+      for (const layer of needed) {
+        if (layers.has(layer.id)) continue;
+        more += layer.bytes;
+        gain -= layer.cost ?? 0;
+      }
+      if (more > budget - bytes) return;
       for (const [d, seconds] of of.served[offer] ?? []) gain += Math.max(0, seconds - (now[d] ?? 0));
       const value = gain > 0 ? worth(gain, more) : 0;
       if (value > best.worth) best = { offer, gain, bytes: more, worth: value };
@@ -74,26 +87,4 @@ function greedy(of: { offers: readonly Offer[]; demands: readonly Demand[]; serv
     for (const layer of offers[best.offer]?.layers ?? []) layers.add(layer.id);
     for (const [d, seconds] of of.served[best.offer] ?? []) now[d] = Math.max(now[d] ?? 0, seconds);
   }
-}
-
-/** What an image was worth of late, for eviction. */
-export interface Held {
-  readonly id: string;
-  readonly bytes: number;
-  /** Predicted seconds it would save over recent requests, the other images being there. */
-  readonly saves: number;
-  /** Some node or build uses it now. */
-  readonly inUse: boolean;
-}
-
-/** Images to drop, least saved seconds per byte first, until the rest fits the budget; images in use stay. */
-export function evict(held: readonly Held[], budget: number): readonly string[] {
-  let over = held.reduce((sum, image) => sum + image.bytes, 0) - budget;
-  const dropped: string[] = [];
-  for (const image of [...held].filter(({ inUse }) => !inUse).sort((a, b) => a.saves / Math.max(1, a.bytes) - b.saves / Math.max(1, b.bytes))) {
-    if (over <= 0) break;
-    dropped.push(image.id);
-    over -= image.bytes;
-  }
-  return dropped;
 }

@@ -17,6 +17,9 @@ export const stagePriors: Readonly<Record<Exclude<Stage, 'install'>, LinePrior>>
   verify: { coefficients: [0.2, 0, 0.03], spread: 0.5, floor: 0.05 },
 };
 
+/** apt and dpkg inside a node, all nodes at once, on the node's own disk. Quantities: 1, seconds that the head would take, times the nodes that share a processor. */
+export const inNodesPrior: LinePrior = { coefficients: [0.5, 1.4], spread: 0.5, floor: 0.1 };
+
 export const installPriors = {
   /** The paper's line. Quantities: 1, MiB of .debs. */
   M0: { coefficients: [2, 0.35], spread: 0.7, floor: 0.1 },

@@ -5,7 +5,7 @@
 import type { Stage } from '../plan.js';
 import { bestModel, coldInstall, installModels, learnInstall, predictInstall, type InstallObservation, type InstallState, type InstallWork } from './install.js';
 import { emptyLine, learnLine, predictLine, type Estimate, type LineState } from './line.js';
-import { stagePriors } from './priors.js';
+import { inNodesPrior, stagePriors } from './priors.js';
 import { coldTransfer, learnTransfer, predictTransfer, type TransferState } from './transfer.js';
 
 type LineStage = Exclude<Stage, 'install' | 'distribute'>;
@@ -13,6 +13,8 @@ type LineStage = Exclude<Stage, 'install' | 'distribute'>;
 export interface SiteModels {
   readonly install: InstallState;
   readonly transfer: TransferState;
+  /** Installations that every node does by itself. */
+  readonly inNodes: LineState;
   readonly lines: Readonly<Record<LineStage, LineState>>;
 }
 
@@ -24,6 +26,12 @@ export interface Observation {
   readonly seconds: number;
   readonly image?: string;
   readonly install?: Pick<InstallObservation, 'phases' | 'installed'>;
+  readonly inNodes?: InNodes;
+}
+
+/** An installation in every node. `expected`: seconds that the head alone would take for it, times the nodes that share a processor. */
+export interface InNodes {
+  readonly expected: number;
 }
 
 /** What a stage has to do. */
@@ -33,6 +41,7 @@ export interface StageWork {
   readonly items: number;
   readonly image?: string;
   readonly install?: InstallWork;
+  readonly inNodes?: InNodes;
 }
 
 /** One model's word on one stage; kept beside what was measured later. */
@@ -44,6 +53,7 @@ export interface Prediction extends Estimate {
 export const coldSite: SiteModels = {
   install: coldInstall,
   transfer: coldTransfer,
+  inNodes: emptyLine,
   lines: { resolve: emptyLine, base: emptyLine, download: emptyLine, pack: emptyLine, launch: emptyLine, join: emptyLine, verify: emptyLine },
 };
 
@@ -53,6 +63,7 @@ const MiB = 1024 * 1024;
 export function learn(site: SiteModels, seen: Observation): SiteModels {
   switch (seen.stage) {
     case 'install':
+      if (seen.inNodes !== undefined) return { ...site, inNodes: learnLine(site.inNodes, [1, seen.inNodes.expected], seen.seconds) };
       return { ...site, install: learnInstall(site.install, { bytes: seen.bytes, items: seen.items, seconds: seen.seconds, installed: seen.install?.installed ?? 0, phases: seen.install?.phases ?? [] }) };
     case 'distribute':
       return { ...site, transfer: learnTransfer(site.transfer, transferOf(seen), seen.seconds) };
@@ -65,6 +76,7 @@ export function learn(site: SiteModels, seen: Observation): SiteModels {
 export function predictAll(site: SiteModels, work: StageWork): readonly [Prediction, ...Prediction[]] {
   switch (work.stage) {
     case 'install': {
+      if (work.inNodes !== undefined) return [{ stage: 'install', model: 'in-nodes', ...predictLine(inNodesPrior, site.inNodes, [1, work.inNodes.expected]) }];
       const best = bestModel(site.install);
       const install = work.install ?? { packages: [], installed: 0 };
       const by = (model: (typeof installModels)[number]): Prediction => ({ stage: 'install', model, ...predictInstall(site.install, model, install) });
@@ -79,7 +91,7 @@ export function predictAll(site: SiteModels, work: StageWork): readonly [Predict
 
 /** The site's best prediction of one stage. */
 export function predict(site: SiteModels, work: StageWork): Prediction {
-  if (work.stage !== 'install') return predictAll(site, work)[0];
+  if (work.stage !== 'install' || work.inNodes !== undefined) return predictAll(site, work)[0];
   const model = bestModel(site.install);
   return { stage: 'install', model, ...predictInstall(site.install, model, work.install ?? { packages: [], installed: 0 }) };
 }

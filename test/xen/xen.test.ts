@@ -1,0 +1,22 @@
+/**
+ * gridvc on the real Xen hypervisor: two dom0s on emulated machines, hosts of one site's head. `npm run test:xen`; 25 minutes
+ * where there is no hardware virtualization are the limit.
+ */
+import { existsSync } from 'node:fs';
+import t from 'tap';
+import { whyNoGrid } from '../support/grid.js';
+import { clusterTests } from './cluster.js';
+import { faultTests } from './faults.js';
+import { raiseWorld } from './world.js';
+
+const why = whyNoGrid() ?? (existsSync('/usr/bin/qemu-system-x86_64') ? undefined : 'qemu-system-x86 is not installed');
+if (why !== undefined) t.test('real Xen', { skip: why }, async () => {});
+else {
+  t.setTimeout(1_500_000);
+  const world = await raiseWorld((line) => t.comment(line));
+  t.teardown(() => world.close());
+  const parts = { cluster: clusterTests, faults: faultTests } as const;
+  // node dist/test/xen/xen.test.js faults: only that part
+  const wanted = process.argv.slice(2);
+  for (const [name, part] of Object.entries(parts)) if (wanted.length === 0 || wanted.includes(name)) await t.test(name, (t) => part(t, world));
+}
