@@ -90,8 +90,8 @@ export function clairvoyant(book: ClosureBook, window = 800): Policy {
 }
 
 const early = [10, 25, 50, 100];
-const settled = 2000; // requests; then a third as often does
-const isTime = (at: number): boolean => at % (at < settled ? makeEvery : 3 * makeEvery) === 0 || early.includes(at);
+const settled = 2000; // requests; then half as often does
+const isTime = (at: number): boolean => at % (at < settled ? makeEvery : 2 * makeEvery) === 0 || early.includes(at);
 const horizon = 800; // requests that a layer is hoped to serve
 
 interface Planning {
