@@ -2,6 +2,7 @@
  * GramJobs: every request about a job checks who asks, reads or writes rows, and returns; the work goes on in one story per
  * job (job-story.ts). A job belongs to who submitted it; a grid administrator (rule anyOwner) may ask about any.
  */
+import { setMaxListeners } from 'node:events';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Caller } from '../../src/domain/views.js';
@@ -74,6 +75,7 @@ export class Jobs implements GramJobs {
     const credentials = await openSecrets<StoredCredential>(join(home, 'gram', 'credentials'));
     const kept = await KeptOutput.open(home, limits.keptBytes);
     const closing = new AbortController();
+    setMaxListeners(0, closing.signal); // one for each living job
     const shells = new NodeShells((cluster) => tasks.hub(cluster), secrets);
     const news = new JobNews(records, couriers, log);
     const watch = new ClusterWatch(clusterRecords, closing.signal);
