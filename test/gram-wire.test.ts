@@ -280,7 +280,7 @@ t.test('what no real client does', async (t) => {
     await pause(500);
     const begun = performance.now();
     t.equal(status(await ask({ port, as: alice, flag: '0', request: post('ping/jobmanager', '') })), 'HTTP/1.1 200 OK');
-    t.ok(performance.now() - begun < 2000, 'at once');
+    t.ok(performance.now() - begun < 10_000, 'without waiting for their deadlines');
     if (hasClients) t.match(await world.run(['globusrun', '-q', '-b', '-r', `localhost:${port}`, '&(executable=/bin/true)'], alice), { code: 0 });
     const left = sockets.filter((socket) => !socket.destroyed).length;
     t.ok(left <= 502 && left > 400, `the oldest of them are gone, ${left} are left`);

@@ -7,12 +7,15 @@ import { appendFileSync, chmodSync, existsSync, mkdtempSync, readdirSync, readFi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import fc from 'fast-check';
 import pg from 'pg';
 import t from 'tap';
 import { gridLayout } from '../src/cli/grid/layout.js';
 import { userKey } from '../src/cli/user-key.js';
 import type { ClusterView } from '../src/domain/views.js';
 import { issueCertificate, issueProxy, makeKey, type Issuer } from '../src/pki/issue.js';
+import { printRsl } from '../src/rsl/print.js';
+import type { RslNode, RslValue } from '../src/rsl/tree.js';
 import { hasClients, runClient, type Ran } from './support/gram-world.js';
 import { gridvc, prepareHome, root, testHome, whyNoGrid } from './support/grid.js';
 import { holdings, settled } from './support/leaks.js';
@@ -143,6 +146,24 @@ else {
     const dry = await globusrun(['-d'], '&(executable=/bin/date)');
     t.match(dry, { code: 0, err: /Dryrun successful/ });
     t.equal((await globusrun(['-s'], on(`${sh('echo committed')}(two_phase=20)`))).out, 'committed\n', 'two phases');
+  });
+
+  t.test("RSL as we print it is RSL to Globus' own parser, and comes back by its printer as it was", async (t) => {
+    const text = fc.string({ unit: fc.constantFrom(...'ab "\'^#$()&|+=<>!*%\\\t'), minLength: 1, maxLength: 8 });
+    const value: fc.Arbitrary<RslValue> = fc.oneof(
+      text.map((word): RslValue => ({ kind: 'literal', text: word })),
+      fc.tuple(text, text).map(([one, two]): RslValue => ({ kind: 'concatenation', parts: [{ kind: 'literal', text: one }, { kind: 'literal', text: two }] })),
+      text.map((word): RslValue => ({ kind: 'variable', name: 'HOME', fallback: { kind: 'literal', text: word }, at: 0 })),
+    );
+    const words = fc.sample(fc.array(value, { minLength: 1, maxLength: 4 }), { numRuns: 12, seed: 6 });
+    const relation = (attribute: string, values: readonly RslValue[]): RslNode => ({ kind: 'relation', attribute, operator: '=', values, at: 0 });
+    const literal = (word: string): RslValue => ({ kind: 'literal', text: word });
+    for (const values of words) {
+      const rsl = printRsl({ kind: 'boolean', operator: '&', children: [relation('cluster', [literal(standing.id)]), relation('executable', [literal('/usr/bin/printf')]), relation('arguments', [literal('%s\\n'), ...values])], at: 0 });
+      const expected = values.map((each) => (each.kind === 'literal' ? each.text : each.kind === 'concatenation' ? each.parts.map((part) => (part.kind === 'literal' ? part.text : '')).join('') : '/home/grid'));
+      const ran = await globusrun(['-s'], rsl);
+      t.equal(ran.out, expected.map((word) => `${word}\n`).join(''), rsl + ran.err);
+    }
   });
 
   t.test('a cluster that is held: its contact is its handle', async (t) => {

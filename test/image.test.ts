@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, 
 import { join } from 'node:path';
 import t from 'tap';
 import { isGridError, type GridError } from '../src/domain/error.js';
-import { failedPackage, isDiskFull, parseRefusal, parseStatus, parseUris, StatusClock } from '../src/image/apt-output.js';
+import { failedPackage, isDiskFull, parsePlan, parseRefusal, parseStatus, parseUris, StatusClock } from '../src/image/apt-output.js';
 import { DebianBuilder } from '../src/image/builder.js';
 import { sourcesFor } from '../src/image/apt-sources.js';
 import { traces } from './support/leaks.js';
@@ -52,29 +52,45 @@ The following packages have unmet dependencies:
   t.same(parseRefusal('', 'E: Something new\n'), { kind: 'other', text: 'Something new' });
 });
 
-t.test("apt's status pipe", async (t) => {
+t.test("apt's plan: the dpkg commands that it would run", async (t) => {
+  const captured = `/usr/bin/dpkg --status-fd 11 --no-triggers --unpack --auto-deconfigure /h/plan-debs/libexpat1_2.5.0-1+deb12u5_amd64.deb /h/plan-debs/python3.11-minimal_3.11.2-6%2b1_amd64.deb 
+/usr/bin/dpkg --status-fd 11 --no-triggers --configure libexpat1:amd64 python3.11-minimal:amd64 
+/usr/bin/dpkg --status-fd 11 --configure --pending 
+`;
+  t.same(parsePlan(captured), [
+    { verb: 'unpack', files: ['libexpat1_2.5.0-1+deb12u5_amd64.deb', 'python3.11-minimal_3.11.2-6%2b1_amd64.deb'] },
+    { verb: 'configure', names: ['libexpat1:amd64', 'python3.11-minimal:amd64'] },
+    { verb: 'finish' },
+  ]);
+  t.throws(() => parsePlan('/usr/bin/dpkg --status-fd 11 --force-depends --remove x \n'), /unknown dpkg command/);
+  t.throws(() => parsePlan('/usr/bin/dpkg --status-fd 11 --no-triggers --configure $(x) \n'), /unknown dpkg command/);
+});
+
+t.test("dpkg's status lines", async (t) => {
   const captured: [number, string][] = [
-    [0, 'dlstatus:94:99.7:Retrieving file 94 of 94'],
-    [1, 'pmstatus:dpkg-exec:0.0000:Running dpkg'],
-    [1.5, 'pmstatus:cron:1.0610:Preparing cron (amd64)'],
-    [1.75, 'pmstatus:cron:1.3263:Unpacking cron (amd64)'],
-    [3, 'pmstatus:cron:1.5915:Installing cron (amd64)'],
-    [3.5, 'pmstatus:nginx:0.5305:Preparing to configure nginx (amd64)'],
-    [3.75, 'pmstatus:nginx:0.7958:Configuring nginx (amd64)'],
-    [4.5, 'pmstatus:nginx:1.0610:Installed nginx (amd64)'],
-    [9, 'pmstatus:nginx:99.2084:Running post-installation trigger nginx (amd64)'],
-    [9.25, 'pmstatus:nginx:99.4723:Configuring nginx (amd64)'],
-    [9.5, 'pmstatus:nginx:99.7361:Installed nginx (amd64)'],
+    [2, 'processing: install: cron'], // it was there since 1.5, and dpkg since 1
+    [2.25, 'status: cron: half-installed'],
+    [3, 'status: cron: unpacked'],
+    [6, 'processing: install: nginx:amd64'], // it came at 5
+    [6.5, 'status: nginx:amd64: unpacked'],
+    [6.75, 'processing: configure: nginx:amd64'],
+    [6.75, 'status: nginx:amd64: half-configured'],
+    [7.5, 'status: nginx:amd64: installed'],
+    [9, 'processing: trigproc: runit:amd64'],
+    [9.5, 'status: runit:amd64: installed'],
   ];
-  const clock = new StatusClock();
+  const arrivals: Record<string, number> = { cron: 1.5, nginx: 5 };
+  const clock = new StatusClock(1, (name) => arrivals[name]);
   const fresh = captured.flatMap(([at, line]) => clock.line(line, at) ?? []);
   t.same(clock.end(20), [
-    { package: 'cron', phase: 'unpack', seconds: 2 },
+    { package: 'cron', phase: 'unpack', seconds: 1.5 },
+    { package: 'nginx', phase: 'unpack', seconds: 1.5 },
     { package: 'nginx', phase: 'configure', seconds: 1 },
-    { package: 'nginx', phase: 'trigger', seconds: 0.5 },
+    { package: 'runit', phase: 'trigger', seconds: 2 },
   ]);
-  t.same(fresh.map((step) => `${step.phase} ${step.package}`), ['unpack cron', 'configure nginx', 'trigger nginx']);
-  t.equal(parseStatus('pmerror:cron:1:sub-process failed', undefined), undefined);
+  t.equal(clock.blocked, 2.5, 'time in which a package had not come is nobody\'s');
+  t.same(fresh.map((step) => `${step.phase} ${step.package}`), ['unpack cron', 'unpack nginx', 'configure nginx', 'trigger runit']);
+  t.equal(parseStatus('status: cron : error : subprocess returned error exit status 1', undefined), undefined);
 });
 
 t.test('dpkg failures', async (t) => {
@@ -264,7 +280,7 @@ t.test('a full disk', { skip, timeout: 300_000 }, async (t) => {
   const builder = new DebianBuilder(store, catalogue);
   mkdirSync(store.staging);
   const before = await traces(home);
-  const resolution = await catalogue.resolve('bookworm', base, ['cpp-12']);
+  const resolution = await catalogue.resolve('bookworm', base, ['libllvm15']);
   const failure = await refusal(builder.delta(resolution, base, quiet()));
   t.match(failure, { kind: 'disk-full', message: new RegExp(`${home}/staging \\(\\d+ bytes free\\)`) });
   t.same(await traces(home, before), []);

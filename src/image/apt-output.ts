@@ -63,63 +63,95 @@ function providersOf(stdout: string, name: string): string[] {
   return (/^((?: {2}\S.*\n?)*)/.exec(after)?.[1] ?? '').split('\n').flatMap((line) => line.trim().split(' ')[0] || []);
 }
 
-/** One step of dpkg as apt's status pipe tells it: from this moment on, dpkg is doing this (undefined: nothing of ours). */
+/** What apt would have dpkg do, in its order. */
+export type PlanStep =
+  | { readonly verb: 'unpack'; readonly files: readonly string[] }
+  | { readonly verb: 'configure'; readonly names: readonly string[] }
+  | { readonly verb: 'finish' };
+
+/** Reads what apt prints with Debug::pkgDPkgPM: the dpkg commands that it would run. Throws on one that is not known. */
+export function parsePlan(stderr: string): PlanStep[] {
+  return stderr.split('\n').filter((line) => line.startsWith('/usr/bin/dpkg ')).map((line) => {
+    const [, mode, rest] = /^\/usr\/bin\/dpkg --status-fd \d+ (--no-triggers --unpack --auto-deconfigure|--no-triggers --configure|--configure --pending) ?(.*)$/.exec(line.trimEnd()) ?? [];
+    const words = (rest ?? '').split(' ').filter((word) => word !== '');
+    const files = words.map((word) => word.split('/').at(-1) ?? '');
+    if (mode === '--configure --pending' && words.length === 0) return { verb: 'finish' };
+    if (mode === '--no-triggers --configure' && words.length > 0 && words.every((word) => /^[a-z0-9][a-z0-9.+-]*(:[a-z0-9-]+)?$/.test(word))) return { verb: 'configure', names: words };
+    if (mode === '--no-triggers --unpack --auto-deconfigure' && files.length > 0 && files.every((file) => /^[a-z0-9][A-Za-z0-9.+~%_-]*\.deb$/.test(file))) return { verb: 'unpack', files };
+    throw new Error(`unknown dpkg command from apt: ${line.slice(0, 200)}`);
+  });
+}
+
+/** What dpkg does from this moment on. */
 export interface StatusStep {
   readonly package: string;
   readonly phase: PackageTiming['phase'];
-  readonly text: string;
-  readonly percent: number;
 }
 
 /**
- * Reads a line of `APT::Status-Fd`, in the light of the step before it (the configuring that
- * follows a trigger is part of the trigger). Lines of the download, of dpkg's own starts and the ends
- * ("Installed") give undefined: no package's time runs from then on.
+ * Reads a line of dpkg's --status-fd. Gives the step that begins, 'end' if the running one has ended, undefined if
+ * nothing changes.
  */
-export function parseStatus(line: string, before: StatusStep | undefined): StatusStep | undefined {
-  const match = /^pmstatus:([^:]+)(?::[a-z0-9-]+)?:([0-9.]+):(.*)$/.exec(line);
-  const [, name, percent, text] = match ?? [];
-  if (name === undefined || percent === undefined || text === undefined || name === 'dpkg-exec') return undefined;
-  const phase = phaseOf(text, before?.package === name && before.phase === 'trigger');
-  return phase === undefined ? undefined : { package: name, phase, text, percent: Number(percent) };
+export function parseStatus(line: string, running: StatusStep | undefined): StatusStep | 'end' | undefined {
+  const [, stage, begun] = /^processing: ([a-z]+): ([^ :]+)(?::[a-z0-9-]+)?$/.exec(line.trimEnd()) ?? [];
+  if (begun !== undefined) {
+    const phase = stage === 'install' || stage === 'upgrade' ? 'unpack' : stage === 'configure' ? 'configure' : stage === 'trigproc' ? 'trigger' : undefined;
+    return phase === undefined ? 'end' : { package: begun, phase };
+  }
+  const [, name, state] = /^status: ([^ :]+)(?::[a-z0-9-]+)?: ([a-z-]+)$/.exec(line.trimEnd()) ?? [];
+  if (running === undefined || name !== running.package) return undefined;
+  const last = running.phase === 'unpack' ? ['unpacked'] : ['installed', 'triggers-awaited', 'triggers-pending'];
+  return last.includes(state ?? '') ? 'end' : undefined;
 }
 
-function phaseOf(text: string, inTrigger: boolean): PackageTiming['phase'] | undefined {
-  if (/^(Preparing to configure|Configuring) /.test(text)) return inTrigger ? 'trigger' : 'configure';
-  if (/^(Preparing|Unpacking|Installing) /.test(text)) return 'unpack';
-  if (/^Running post-installation trigger /.test(text)) return 'trigger';
-  return undefined;
-}
-
-/** Adds up, per package and phase, the time between status lines. */
+/**
+ * Adds up the time of each package and phase. What dpkg does between two steps (reading the next package's control files)
+ * belongs to the step that follows; time in which that package had not yet come belongs to nobody, it is the download's.
+ */
 export class StatusClock {
   private readonly spent = new Map<string, { package: string; phase: PackageTiming['phase']; seconds: number }>();
-  private current: StatusStep | undefined;
-  private since = 0;
+  private running: StatusStep | undefined;
+  private since: number;
+  /** Seconds spent waiting for packages to come. */
+  blocked = 0;
 
-  /** @param at seconds on any steadily growing clock. Returns the step that begins now, if it is a new one. */
-  line(line: string, at: number): StatusStep | undefined {
-    const step = parseStatus(line, this.current);
-    this.close(at);
-    const fresh = step !== undefined && (step.package !== this.current?.package || step.phase !== this.current.phase);
-    this.current = step;
-    this.since = at;
-    return fresh ? step : undefined;
+  /**
+   * @param from when dpkg was started, in seconds on any steadily growing clock
+   * @param arrival when a package was there, on the same clock; undefined: before all
+   */
+  constructor(
+    from: number,
+    private readonly arrival: (name: string) => number | undefined = () => undefined,
+  ) {
+    this.since = from;
   }
 
-  /** Ends the running step and gives all sums, in order of first appearance. */
+  /** @param at now, on the same clock. Returns the step that begins. */
+  line(line: string, at: number): StatusStep | undefined {
+    const read = parseStatus(line, this.running);
+    if (read === undefined) return undefined;
+    if (this.running !== undefined) this.add(this.running, at - this.since);
+    if (read !== 'end' && this.running === undefined) {
+      const waited = read.phase === 'unpack' ? Math.min(at - this.since, Math.max(0, (this.arrival(read.package) ?? 0) - this.since)) : 0;
+      this.blocked += waited;
+      this.add(read, at - this.since - waited);
+    }
+    this.since = at;
+    this.running = read === 'end' ? undefined : read;
+    return this.running;
+  }
+
+  /** All sums, in order of first appearance. */
   end(at: number): readonly { package: string; phase: PackageTiming['phase']; seconds: number }[] {
-    this.close(at);
-    this.current = undefined;
+    if (this.running !== undefined) this.add(this.running, at - this.since);
+    this.running = undefined;
     return [...this.spent.values()];
   }
 
-  private close(at: number): void {
-    if (this.current === undefined) return;
-    const { package: name, phase } = this.current;
-    const key = `${name} ${phase}`;
-    const sum = this.spent.get(key) ?? { package: name, phase, seconds: 0 };
-    sum.seconds += at - this.since;
+  private add(step: StatusStep, seconds: number): void {
+    const key = `${step.package} ${step.phase}`;
+    const sum = this.spent.get(key) ?? { package: step.package, phase: step.phase, seconds: 0 };
+    sum.seconds += seconds;
     this.spent.set(key, sum);
   }
 }

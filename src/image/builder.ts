@@ -4,21 +4,22 @@
  * daemon is started; a failed or interrupted build leaves nothing.
  */
 import { createHash } from 'node:crypto';
-import { link, copyFile, mkdir, readFile, readdir, rename, stat, writeFile, chmod } from 'node:fs/promises';
+import { chmod, mkdir, readFile, readdir, rename, stat, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { GridError } from '../domain/error.js';
-import type { Layer, PackageTiming, Resolution, ResolvedPackage } from '../domain/image.js';
+import type { Layer, PackageTiming, Resolution } from '../domain/image.js';
 import { debsPath, initFiles } from '../node/init.js';
 import { lastLines } from '../proc/output.js';
 import { runCommand } from '../proc/command.js';
 import type { BaseImage, BuildOptions, BuiltDelta, ImageBuilder, MeasuredStage } from '../ports.js';
 import type { Log } from '../log.js';
-import { failedPackage, isDiskFull, parseUris, StatusClock } from './apt-output.js';
+import { failedPackage, isDiskFull } from './apt-output.js';
 import type { AptCatalogue } from './apt.js';
-import type { AptRoot } from './apt-root.js';
 import { basePackages, baseScript, debsScript, deltaScript, packScript } from './build-scripts.js';
 import { trimArchives } from './archives.js';
+import { DebSupply } from './deb-supply.js';
+import { BuildWatch, memoryFor, seconds, together, writePlan, type Installed } from './delta-run.js';
 import { removeTree, runInJail } from './jail.js';
 import { LayerStore } from './layer-store.js';
 
@@ -97,19 +98,20 @@ export class DebianBuilder implements ImageBuilder {
   async delta(resolution: Resolution, base: BaseImage, options: BuildOptions): Promise<BuiltDelta> {
     if (resolution.packages.length === 0) throw new GridError('internal', 'a delta of no packages was asked for: the base is the image');
     return this.staged('delta', `installing ${resolution.asked.join(', ').slice(0, 200)}`, async (stage, output) => {
-      const clock = new Stages();
       const bytes = resolution.packages.reduce((sum, entry) => sum + entry.debBytes, 0);
       options.progress('download', `${resolution.packages.length} packages, ${(bytes / 1e6).toFixed(1)} MB`);
-      const below = [base, ...(options.above ?? [])];
-      await this.download(resolution, below, stage, options.signal);
-      clock.end('download', bytes, resolution.packages.length);
-      const spent = await this.install(resolution, below, stage, output, options);
-      clock.end('install', bytes, resolution.packages.length);
-      const upper = join(stage, 'upper');
+      const begun = seconds();
+      const installed = await this.install(resolution, [base, ...(options.above ?? [])], stage, output, options);
       const facts = { kind: options.kind ?? 'delta', os: resolution.os, key: resolution.key, packages: resolution.packages.map((entry) => `${entry.name}=${entry.version}`) } as const;
-      const timings = await packageTimings(upper, resolution, spent);
-      const layer = await this.pack(stage, upper, options, clock, facts, join(upper, 'var/lib/dpkg/status'));
-      return { layer, stages: clock.stages, packages: timings };
+      const timings = await packageTimings(join(stage, 'lists'), resolution, installed.spent);
+      const layer = await this.store.adopt(join(stage, 'layer.sqfs'), facts, { status: join(stage, 'status'), known: installed.digest });
+      const measured = (name: MeasuredStage['stage'], taken: number, size: number): MeasuredStage => ({ stage: name, seconds: Math.max(0, taken), bytes: size, items: resolution.packages.length });
+      const stages = [
+        measured('download', installed.blocked, bytes),
+        measured('install', installed.packing - begun - installed.blocked, bytes),
+        measured('pack', seconds() - installed.packing, layer.bytes),
+      ];
+      return { layer, stages, packages: timings };
     });
   }
 
@@ -118,7 +120,9 @@ export class DebianBuilder implements ImageBuilder {
       const clock = new Stages();
       const bytes = resolution.packages.reduce((sum, entry) => sum + entry.debBytes, 0);
       options.progress('download', `${resolution.packages.length} packages, ${(bytes / 1e6).toFixed(1)} MB`);
-      await this.download(resolution, [base, ...(options.above ?? [])], stage, options.signal);
+      const supply = this.supply(resolution, [base, ...(options.above ?? [])], stage);
+      await supply.prepare();
+      await supply.run(options.signal);
       clock.end('download', bytes, resolution.packages.length);
       const tree = join(stage, 'root');
       await mkdir(join(tree, dirname(debsPath)), { recursive: true });
@@ -132,53 +136,34 @@ export class DebianBuilder implements ImageBuilder {
 
   // -------------------------------------------------------------- steps
 
-  /** Brings the exact .debs to <stage>/debs: from the shared archives, where apt fetches what they lack, or straight from a `file:` source. */
-  private async download(resolution: Resolution, below: readonly Layer[], stage: string, signal: AbortSignal): Promise<void> {
-    const root = this.catalogue.root(resolution.os);
-    const debs = join(stage, 'debs');
-    await mkdir(debs);
-    const inArchives = (wanted: ResolvedPackage): string => join(root.archives, archiveName(wanted));
-    const lacking = async (): Promise<ResolvedPackage[]> => {
-      const whole = await Promise.all(resolution.packages.map(async (wanted) => (await stat(inArchives(wanted)).catch(() => undefined))?.size === wanted.debBytes));
-      return resolution.packages.filter((_, i) => !whole[i]);
-    };
-    if ((await lacking()).length > 0) await this.fetch(root, resolution, below, ['--download-only'], signal);
-    const elsewhere = new Set((await lacking()).map(archiveName));
-    for (const wanted of resolution.packages) if (!elsewhere.has(archiveName(wanted))) await place(inArchives(wanted), join(debs, archiveName(wanted)));
-    if (elsewhere.size === 0) return;
-    const listed = await this.fetch(root, resolution, below, ['--print-uris', '-o', `Dir::Cache::archives=${join(root.dir, 'nothing')}`], signal);
-    for (const item of parseUris(listed).filter(({ file }) => elsewhere.has(file))) {
-      if (!item.uri.startsWith('file:')) throw new GridError('unavailable', `package ${item.package.name} was fetched from ${item.uri} but is not whole`, { hint: 'try again' });
-      await place(fileURLToPath(item.uri.replace(/^file:\/*/, 'file:///')), join(debs, item.file));
-    }
+  private supply(resolution: Resolution, below: readonly Layer[], stage: string): DebSupply {
+    const status = this.store.statusPath(below.at(-1)?.digest ?? '');
+    return new DebSupply({ root: this.catalogue.root(resolution.os), resolution, status, stage, diskFull: (doing) => this.store.diskFull(doing) });
   }
 
-  /** apt-get install of the exact versions, with options that make it fetch or print only. Our own lock serves: apt's would lie beside the status file. */
-  private async fetch(root: AptRoot, resolution: Resolution, below: readonly Layer[], options: readonly string[], signal: AbortSignal): Promise<string> {
-    const exact = resolution.packages.map(({ name, version, architecture }) => `${name}${architecture === 'all' ? '' : `:${architecture}`}=${version}`);
-    const argv = ['apt-get', '-q', '-y', '--no-install-recommends', '--no-remove', '--allow-downgrades', '-o', 'Debug::NoLocking=1', ...options, 'install', '--', ...exact];
-    const result = await root.run(argv, { status: this.store.statusPath(below.at(-1)?.digest ?? ''), signal, locked: true, seconds: 1800 });
-    if (result.code === 0) return result.stdout;
-    if (isDiskFull(result.stderr)) throw await this.store.diskFull('fetching packages');
-    throw new GridError('unavailable', `packages could not be fetched: ${result.reason}`, { hint: 'check the apt sources of this site and its way to them; if the lists were refreshed in between, try again' });
-  }
-
-  private async install(resolution: Resolution, below: readonly Layer[], stage: string, output: OutputTail, options: BuildOptions): Promise<ReturnType<StatusClock['end']>> {
-    const clock = new StatusClock();
-    const now = (): number => performance.now() / 1000;
-    const byHand = resolution.asked.map((name) => name.replace(/=.*$/, ''));
+  /** Fetches, unpacks and configures the packages, all at the same time, and packs what changed. */
+  private async install(resolution: Resolution, below: readonly Layer[], stage: string, output: OutputTail, options: BuildOptions): Promise<Installed> {
+    const supply = this.supply(resolution, below, stage);
+    await supply.prepare();
+    const asked = new Set(resolution.asked.map((name) => name.replace(/=.*$/, '')));
+    const inBase = [...asked].filter((name) => !resolution.packages.some((entry) => entry.name === name));
+    const watch = new BuildWatch(supply, resolution.packages.length, stage, options.progress);
+    const memory = await memoryFor(resolution, below);
     options.progress('install', `installing ${resolution.packages.length} packages`);
-    const failure = await runInJail({
-      script: deltaScript, args: [stage, String(below.length), ...below.map((layer) => this.store.path(layer.digest)), ...byHand], network: false, signal: options.signal, idle: options.idle === true,
-      env: { DEBIAN_FRONTEND: 'noninteractive', DEBCONF_NONINTERACTIVE_SEEN: 'true' },
-      onLine: (line) => output.push(line),
-      onStatusLine: (line) => {
-        const step = clock.line(line, now());
-        if (step !== undefined) options.progress('install', `${step.percent.toFixed(0)}% ${step.phase} ${step.package}`);
-      },
-    });
-    if (failure !== '') throw await this.buildFailure(`the layer for ${resolution.asked.join(', ').slice(0, 200)}`, failure, output);
-    return clock.end(now());
+    await together(options.signal, (signal) => [
+      supply.run(signal),
+      supply.plan(signal).then((plan) => writePlan(stage, plan, resolution, asked)),
+      runInJail({
+        script: deltaScript, args: [stage, String(memory), String(availableParallelism()), String(below.length), ...below.map((layer) => this.store.path(layer.digest)), ...inBase],
+        network: false, signal, idle: options.idle === true,
+        env: { DEBIAN_FRONTEND: 'noninteractive', DEBCONF_NONINTERACTIVE_SEEN: 'true' },
+        onLine: (line) => output.push(line),
+        onStatusLine: (line) => watch.line(line),
+      }).then(async (failure) => {
+        if (failure !== '') throw await this.buildFailure(`the layer for ${resolution.asked.join(', ').slice(0, 200)}`, failure, output);
+      }),
+    ]);
+    return watch.end();
   }
 
   private async pack(stage: string, tree: string, options: BuildOptions, clock: Stages, facts: Parameters<LayerStore['adopt']>[1], status?: string): Promise<Awaited<ReturnType<LayerStore['adopt']>>> {
@@ -187,7 +172,7 @@ export class DebianBuilder implements ImageBuilder {
     const output = new OutputTail();
     const failure = await runInJail({ script: facts.kind === 'debs' ? debsScript : packScript, args: [tree, file], network: false, signal: options.signal, idle: options.idle === true, onLine: (line) => output.push(line) });
     if (failure !== '') throw await this.buildFailure('the layer file', failure, output);
-    const layer = await this.store.adopt(file, facts, status);
+    const layer = await this.store.adopt(file, facts, { status });
     clock.end('pack', layer.bytes, facts.packages.length);
     return layer;
   }
@@ -238,16 +223,6 @@ class Stages {
   }
 }
 
-/** The name that apt gives a .deb in its archives. */
-function archiveName(wanted: ResolvedPackage): string {
-  return `${wanted.name}_${wanted.version.replaceAll('%', '%25').replaceAll(':', '%3a').replaceAll('_', '%5f')}_${wanted.architecture}.deb`;
-}
-
-/** Linked where one file system has both, else copied. */
-async function place(from: string, target: string): Promise<void> {
-  await link(from, target).catch(() => copyFile(from, target));
-}
-
 async function putExecutable(path: string, text: string, mode: number): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   await writeFile(path, text);
@@ -263,13 +238,12 @@ function installedPackages(status: string): string[] {
 }
 
 /** Seconds per package and phase, with the sizes that models learn from. A trigger may run for a package of the base: no size then. */
-async function packageTimings(upper: string, resolution: Resolution, spent: ReturnType<StatusClock['end']>): Promise<PackageTiming[]> {
+async function packageTimings(lists: string, resolution: Resolution, spent: Installed['spent']): Promise<PackageTiming[]> {
   const byName = new Map(resolution.packages.map((entry) => [entry.name, entry]));
   const files = new Map<string, number>();
-  for (const name of await readdir(join(upper, 'var/lib/dpkg/info')).catch(() => [])) {
-    if (!name.endsWith('.list')) continue;
-    const text = await readFile(join(upper, 'var/lib/dpkg/info', name), 'utf8');
-    files.set(name.replace(/(:[a-z0-9-]+)?\.list$/, ''), text.split('\n').length - 1);
+  for (const line of (await readFile(lists, 'utf8')).split('\n')) {
+    const [, count, name] = /^ *(\d+) (.+?)(?::[a-z0-9-]+)?\.list$/.exec(line) ?? [];
+    if (count !== undefined && name !== undefined) files.set(name, Number(count));
   }
   return spent.map((entry) => ({
     package: entry.package,
@@ -277,7 +251,7 @@ async function packageTimings(upper: string, resolution: Resolution, spent: Retu
     phase: entry.phase,
     seconds: entry.seconds,
     bytes: byName.get(entry.package)?.debBytes ?? 0,
-    files: files.get(entry.package) ?? 0,
+    files: byName.has(entry.package) ? (files.get(entry.package) ?? 0) : 0,
   }));
 }
 

@@ -87,10 +87,11 @@ export class LayerStore {
     return dir;
   }
 
-  /** Makes a finished squashfs file (and a base's status file) a layer. */
-  async adopt(file: string, facts: LayerFacts, status?: string): Promise<Layer> {
+  /** Makes a finished squashfs file (and a base's status file) a layer. `known`: its digest, if it was taken already. */
+  async adopt(file: string, facts: LayerFacts, options: { status?: string | undefined; known?: LayerDigest | undefined } = {}): Promise<Layer> {
     await mkdir(this.layers, { recursive: true });
-    const { digest, bytes } = await digestAndSync(file);
+    const { status } = options;
+    const { digest, bytes } = options.known ?? (await digestAndSync(file));
     if (status !== undefined) await copyFile(status, this.statusPath(digest));
     await writeFile(this.factsPath(digest), `${JSON.stringify({ ...facts, bytes, made: new Date().toISOString() }, undefined, 1)}\n`);
     await rename(file, this.path(digest));
@@ -109,7 +110,12 @@ export class LayerStore {
   }
 }
 
-async function digestOf(path: string, signal?: AbortSignal): Promise<{ digest: string; bytes: number }> {
+export interface LayerDigest {
+  readonly digest: string;
+  readonly bytes: number;
+}
+
+async function digestOf(path: string, signal?: AbortSignal): Promise<LayerDigest> {
   const hash = createHash('sha256');
   let bytes = 0;
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, ...(signal ? { signal } : {}) })) {
@@ -119,7 +125,8 @@ async function digestOf(path: string, signal?: AbortSignal): Promise<{ digest: s
   return { digest: hash.digest('hex'), bytes };
 }
 
-async function digestAndSync(path: string): Promise<{ digest: string; bytes: number }> {
+/** Digest of a finished file, which is on the disk when this ends. */
+export async function digestAndSync(path: string): Promise<LayerDigest> {
   const found = await digestOf(path);
   const file = await open(path, 'r+');
   try {

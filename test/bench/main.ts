@@ -2,13 +2,14 @@
  * `npm run bench [-- part ...]`: the figures of docs/benchmarks.md, measured now on this machine.
  * Parts: demo (cold and warm), clusters (cached, 4 and 50 nodes, per stage), calls (getCluster a second,
  * createCluster's own cost), commands (start-up of the CLI), identity (validating chains),
- * handshakes (memory of the front door over 10,000), estimates (38 package sets really installed, 10 minutes) and xen (domains on
+ * handshakes (memory of the front door over 10,000), build (our delta against plain apt-get), estimates (38 package sets really installed, 10 minutes) and xen (domains on
  * a real dom0, 10 minutes where nothing helps the emulation): these two only when they are named. Each prints one table.
  */
 import { cpus, totalmem } from 'node:os';
 import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { ClusterView } from '../../src/domain/views.js';
+import { benchBuild } from './build.js';
 import { benchEstimates } from './estimates.js';
 import { benchHandshakes } from './handshakes.js';
 import { benchXen } from './xen.js';
@@ -17,7 +18,7 @@ import { predictedStages } from './stages.js';
 import { gridvc, prepareHome, testHome, whyNoGrid } from '../support/grid.js';
 import { connectTo } from './connection.js';
 
-const parts = { demo, clusters, calls, commands, identity, handshakes: benchHandshakes, estimates: benchEstimates, xen: benchXen } as const;
+const parts = { demo, clusters, calls, commands, identity, handshakes: benchHandshakes, build: benchBuild, estimates: benchEstimates, xen: benchXen } as const;
 type Part = keyof typeof parts;
 
 const wanted = process.argv.slice(2).filter((word): word is Part => Object.hasOwn(parts, word));
