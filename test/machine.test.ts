@@ -1,5 +1,7 @@
 /** Commands, transports (one contract over local and a real sshd) and the container driver on real layers. */
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -223,6 +225,15 @@ t.test('ssh transport', { skip: noSshd }, async (t) => {
   writeFileSync(strange, '');
   t.match(await refusal(new SshTransport({ ...options, knownHosts: strange }).run(['true'])), { kind: 'unavailable', hint: /ssh-keyscan/ });
   t.match(await refusal(new SshTransport({ ...options, port: 1 }).run(['true'])), { kind: 'unavailable' });
+
+  // a host that is just going down: ssh2 tells two errors of one connection, and the second once ended the head
+  const dying = createServer((socket) => socket.once('data', () => socket.resetAndDestroy())).listen(0, '127.0.0.1');
+  t.teardown(() => dying.close());
+  await once(dying, 'listening');
+  const { port } = dying.address() as AddressInfo;
+  writeFileSync(strange, `[127.0.0.1]:${port} ${ssh2.utils.generateKeyPairSync('ed25519').public}\n`);
+  t.match(await refusal(new SshTransport({ ...options, port, knownHosts: strange }).run(['true'])), { kind: 'unavailable' });
+  await sleep(100);
 });
 
 // ---------------------------------------------------------------- what a host says

@@ -108,6 +108,7 @@ export class SshTransport implements NodeTransport {
     }
     const client = new ssh2.Client();
     let refusedKey = false;
+    client.on('error', () => undefined); // a second one (reset, then "lost before handshake") has nobody else to hear it, and would end the head
     await new Promise<void>((resolve, reject) => {
       client.once('ready', resolve);
       client.once('error', (cause) => reject(this.unreachable(refusedKey ? `its key is not the one in ${source}` : cause.message, cause)));
