@@ -3,6 +3,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import ssh2 from 'ssh2';
@@ -29,6 +31,7 @@ import { startSshd } from './support/sshd.js';
 t.setTimeout(600_000);
 const scratch = mkdtempSync('/var/tmp/gridvc-machine-');
 t.teardown(() => rmSync(scratch, { recursive: true, force: true }));
+const keys = ssh2.utils.generateKeyPairSync('ed25519');
 const sleep = (ms: number): Promise<void> => new Promise((wake) => setTimeout(wake, ms));
 
 async function refusal(work: Promise<unknown>): Promise<GridError> {
@@ -200,6 +203,7 @@ t.test('ssh transport', { skip: noSshd }, async (t) => {
   const dir = join(scratch, 'ssh');
   mkdirSync(dir);
   const options = { host: 'far', address: '127.0.0.1', port: sshd.port, user: 'root', key: sshd.key, knownHosts: sshd.knownHosts };
+  writeFileSync(join(scratch, 'any-known'), `* ${keys.public}\n`);
   const transport = new SshTransport(options);
   t.teardown(() => transport.close());
   await transportContract(t as Tap, transport, dir);
@@ -210,6 +214,13 @@ t.test('ssh transport', { skip: noSshd }, async (t) => {
     { numRuns: 30 },
   );
   t.pass('any word survives sshd and the shell');
+
+  // ssh2 tells two failures of such a connection; the second once ended the head
+  const rude = createServer((socket) => setTimeout(() => socket.resetAndDestroy(), 50)).listen(0, '127.0.0.1');
+  t.teardown(() => rude.close());
+  await once(rude, 'listening');
+  t.match(await refusal(new SshTransport({ ...options, port: (rude.address() as AddressInfo).port, knownHosts: join(scratch, 'any-known') }).run(['true'])), { kind: 'unavailable' });
+  await sleep(100);
 
   sshd.dropConnections();
   await sleep(100);
@@ -256,7 +267,6 @@ t.test('host and node lists are read strictly', async (t) => {
 
 const noNodes = whyNoImages() ?? ((await runCommand(['runc', '--version'])).code === 0 ? undefined : 'runc is not installed (gridvc doctor)');
 
-const keys = ssh2.utils.generateKeyPairSync('ed25519');
 
 function part(cluster: string, files: PartSpec['files'] = []): PartSpec {
   return {

@@ -107,6 +107,8 @@ export class SshTransport implements NodeTransport {
       throw new GridError('unavailable', `host ${this.host}: ${address} port ${port} is not in ${source}`, { hint: `ssh-keyscan -p ${port} ${address}, compare the key with the host's own, add it` });
     }
     const client = new ssh2.Client();
+    // It may tell a second failure after the first ("timed out", then "connection lost"); one without a listener would end our process.
+    client.on('error', () => undefined);
     let refusedKey = false;
     client.on('error', () => undefined); // a second one (reset, then "lost before handshake") has nobody else to hear it, and would end the head
     await new Promise<void>((resolve, reject) => {
@@ -115,7 +117,7 @@ export class SshTransport implements NodeTransport {
       client.once('close', () => reject(this.unreachable('it closed the connection')));
       client.connect({
         host: address, port, username: user, privateKey,
-        readyTimeout: connectSeconds * 1000, keepaliveInterval: 10_000, keepaliveCountMax: 3,
+        readyTimeout: connectSeconds * 1000, keepaliveInterval: 15_000, keepaliveCountMax: 4, // a dom0 that is busy for half a minute is not away
         algorithms: { serverHostKey: algorithmsFor(keys.map((key) => key.type)) },
         hostVerifier: (shown: Buffer) => !(refusedKey = !isKnown(keys, shown)),
       });
