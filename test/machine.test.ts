@@ -1,7 +1,5 @@
 /** Commands, transports (one contract over local and a real sshd) and the container driver on real layers. */
 import { createHash, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
@@ -203,7 +201,6 @@ t.test('ssh transport', { skip: noSshd }, async (t) => {
   const dir = join(scratch, 'ssh');
   mkdirSync(dir);
   const options = { host: 'far', address: '127.0.0.1', port: sshd.port, user: 'root', key: sshd.key, knownHosts: sshd.knownHosts };
-  writeFileSync(join(scratch, 'any-known'), `* ${keys.public}\n`);
   const transport = new SshTransport(options);
   t.teardown(() => transport.close());
   await transportContract(t as Tap, transport, dir);
@@ -214,13 +211,6 @@ t.test('ssh transport', { skip: noSshd }, async (t) => {
     { numRuns: 30 },
   );
   t.pass('any word survives sshd and the shell');
-
-  // ssh2 tells two failures of such a connection; the second once ended the head
-  const rude = createServer((socket) => setTimeout(() => socket.resetAndDestroy(), 50)).listen(0, '127.0.0.1');
-  t.teardown(() => rude.close());
-  await once(rude, 'listening');
-  t.match(await refusal(new SshTransport({ ...options, port: (rude.address() as AddressInfo).port, knownHosts: join(scratch, 'any-known') }).run(['true'])), { kind: 'unavailable' });
-  await sleep(100);
 
   sshd.dropConnections();
   await sleep(100);

@@ -107,8 +107,6 @@ export class SshTransport implements NodeTransport {
       throw new GridError('unavailable', `host ${this.host}: ${address} port ${port} is not in ${source}`, { hint: `ssh-keyscan -p ${port} ${address}, compare the key with the host's own, add it` });
     }
     const client = new ssh2.Client();
-    // It may tell a second failure after the first ("timed out", then "connection lost"); one without a listener would end our process.
-    client.on('error', () => undefined);
     let refusedKey = false;
     client.on('error', () => undefined); // a second one (reset, then "lost before handshake") has nobody else to hear it, and would end the head
     await new Promise<void>((resolve, reject) => {
