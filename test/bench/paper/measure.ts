@@ -43,6 +43,8 @@ export class PaperSite {
 
   /** The site's head keeps its images; its host becomes one over ssh. The caller closes it. */
   static async open(site: SiteLayout, dir: string): Promise<PaperSite> {
+    await destroyAll(); // what a run that was killed left
+    unmountBelow(dir);
     rmSync(dir, { recursive: true, force: true });
     mkdirSync(dir, { recursive: true, mode: 0o711 });
     const paper = new PaperSite(site, dir, await startSshd(join(dir, 'sshd'), { address: site.address, netns: site.netns }));
@@ -101,12 +103,21 @@ export class PaperSite {
     return { ready: view.measuredSeconds ?? NaN, predicted: view.predictedSeconds, stages, reason: explained.reason };
   }
 
-  /** Layers of the hosts before are mounted still; nothing runs on them any more. */
   private dropHomes(): void {
-    const points = readFileSync('/proc/self/mounts', 'utf8').split('\n').map((line) => line.split(' ')[1] ?? '').filter((point) => point.startsWith(`${this.dir}/host-`));
-    for (const point of points.reverse()) execFileSync('umount', ['-l', point]);
+    unmountBelow(this.dir);
     for (let n = 1; n <= this.homes; n += 1) rmSync(join(this.dir, `host-${n}`), { recursive: true, force: true });
   }
+}
+
+/** Layers of hosts before are mounted still; nothing runs on them any more. */
+function unmountBelow(dir: string): void {
+  const points = readFileSync('/proc/self/mounts', 'utf8').split('\n').map((line) => line.split(' ')[1] ?? '').filter((point) => point.startsWith(`${dir}/`));
+  for (const point of points.reverse()) execFileSync('umount', ['-l', point]);
+}
+
+async function destroyAll(): Promise<void> {
+  const clusters = JSON.parse((await must(['list', '--json'])).stdout) as readonly ClusterView[];
+  if (clusters.length > 0) await must(['destroy', '--wait', ...clusters.map(({ id }) => id)]);
 }
 
 export async function must(words: readonly string[], seconds = 300): Promise<{ stdout: string }> {
