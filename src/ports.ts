@@ -105,6 +105,8 @@ export interface Catalogue {
   resolve(os: string, base: BaseImage, asked: readonly string[], signal?: AbortSignal): Promise<Resolution>;
   /** Newest version of each package that the lists have, as apt would install it; unknown names are left out. */
   newest(os: string, names: readonly string[], signal?: AbortSignal): Promise<ReadonlyMap<string, string>>;
+  /** What each of these packages depends on directly, among them. */
+  needs(os: string, names: readonly string[], signal?: AbortSignal): Promise<ReadonlyMap<string, readonly string[]>>;
   /** When the lists were last refreshed, in ms since 1970; 0: never. */
   updatedAt(os: string): Promise<number>;
   /** bad-request with near names for names that are certainly unknown; milliseconds. Without lists yet, nothing is refused. */

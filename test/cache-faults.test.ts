@@ -10,7 +10,8 @@ import t from 'tap';
 import { whyNoGrid } from './support/grid.js';
 import { lendBase, testBase, workshop } from './support/layers.js';
 import { holdings, settled, traces } from './support/leaks.js';
-import { live, oneHead, partOf, type OneHead } from './support/one-head.js';
+import { live, oneHead, type OneHead } from './support/one-head.js';
+import { partSpec } from './support/part-spec.js';
 import { PackageServer } from './support/package-server.js';
 
 process.env['no_proxy'] = '127.0.0.1';
@@ -54,12 +55,13 @@ else {
       t.same(await heldBelow(join(fresh, 'staging')), [], 'and an ordinary stop in the middle leaves nothing');
       t.same(existsSync(join(fresh, 'layers')) ? readdirSync(join(fresh, 'layers')) : [], []);
       writeFileSync(site.config, config);
+      await lend(world, home); // that head has found no file for its row
       await world.start();
     });
 
     await t.test('a maintainer script that fails: the package is named, the end of its log shown, nothing cached', async (t) => {
       const before = await traces(home);
-      await head.createPart(partOf(id('bad'), 1, ['gv-bad']));
+      await head.createPart(partSpec(id('bad'), 1, ['gv-bad']));
       const part = await world.reach(id('bad'), live);
       t.equal(part.state, 'failed');
       t.match(part.reason, /package gv-bad failed to install[^]*about to fail[^]*leave gv-bad out/);
@@ -72,7 +74,7 @@ else {
         execFileSync('rm', ['-f', join(home, 'apt/bookworm/updated')]);
         server.delayMs = step === 'download' ? 2000 : 0;
         const cluster = id(`k${n}`);
-        await head.createPart(partOf(cluster, 1, [`gv-slow${n}`]));
+        await head.createPart(partSpec(cluster, 1, [`gv-slow${n}`]));
         await eventOf(world, cluster, new RegExp(`^${step}: `));
         world.kill();
         t.same(await heldBelow(join(home, 'staging')), [], `${step}: no process, mount or loop device`);
@@ -115,7 +117,7 @@ else {
       await head.plan({ memory: 320, disk: 1600, vcpus: 1, os: 'bookworm', packages: ['gv-moved'], bundles: [] }, 1);
       server.add({ name: 'gv-moved', version: '2.0' });
       rmSync(join(site.home, 'packages', 'gv-moved_1.0_all.deb'));
-      await head.createPart(partOf(id('moved'), 1, ['gv-moved']));
+      await head.createPart(partSpec(id('moved'), 1, ['gv-moved']));
       const part = await world.reach(id('moved'), live);
       t.equal(part.state, 'joining', part.reason ?? '');
       t.equal(readFileSync(join(site.host, 'nodes', `${id('moved')}-n1`, 'root/usr/share/gv-moved/version'), 'utf8'), '2.0\n');
@@ -132,7 +134,7 @@ else {
         await db.rows('insertTiming', `cfast${n}`, '', 'install', 1000, 1, new Date(), 1, null, 0, 1, 1, false, 'nodes', 30);
       }
       const cluster = id('in');
-      await head.createPart(partOf(cluster, 2, ['gv-a'], { memory: 320, disk: 1600 }));
+      await head.createPart(partSpec(cluster, 2, ['gv-a'], { memory: 320, disk: 1600 }));
       const part = await world.reach(cluster, live);
       t.equal(part.state, 'joining', part.reason ?? '');
       t.match(part.plan.reason, /installed in every node$/);
@@ -145,7 +147,7 @@ else {
         await db.rows('insertPackageTimings', `cbad${n}`, ['gv-bad'], ['1.0'], ['unpack'], [30], [1000], [5]);
         await db.rows('insertTiming', `cbad${n}`, '', 'install', 1000, 1, new Date(), 31, null, 0, 1, 1, false, 'head', null);
       }
-      await head.createPart(partOf(id('inbad'), 2, ['gv-bad'], { memory: 320, disk: 1600 }));
+      await head.createPart(partSpec(id('inbad'), 2, ['gv-bad'], { memory: 320, disk: 1600 }));
       const failed = await world.reach(id('inbad'), live);
       t.equal(failed.state, 'failed');
       t.match(failed.reason, /package gv-bad failed to install[^]*about to fail/);
@@ -163,18 +165,18 @@ else {
       world.configure((config) => Object.assign(config, { home: small }));
       await lend(world, small);
       await world.start();
-      await head.createPart(partOf(id('huge'), 1, ['gv-huge']));
-      await head.createPart(partOf(id('fine'), 1, ['gv-a']));
+      await head.createPart(partSpec(id('huge'), 1, ['gv-huge']));
+      await head.createPart(partSpec(id('fine'), 1, ['gv-a']));
       const [huge, fine] = [await world.reach(id('huge'), live), await world.reach(id('fine'), live)];
       t.match(huge, { state: 'failed', reason: /no space left|disk/i });
       t.match(huge.reason, /free space|more space|remove/i);
       t.equal(fine.state, 'joining', fine.reason ?? '');
       t.same((await traces(join(small, 'staging'), ['nothing'])), []);
-      await head.createPart(partOf(id('big'), 1, ['gv-big']));
+      await head.createPart(partSpec(id('big'), 1, ['gv-big']));
       t.equal((await world.reach(id('big'), live)).state, 'joining');
       await head.destroyPart(id('big'));
       await world.reach(id('big'), ['destroyed']);
-      await head.createPart(partOf(id('bigger'), 1, ['gv-bigger']));
+      await head.createPart(partSpec(id('bigger'), 1, ['gv-bigger']));
       const bigger = await world.reach(id('bigger'), live);
       t.equal(bigger.state, 'joining', bigger.reason ?? '');
       t.ok((await head.awaitPartEvents(id('bigger'), 0, 0)).some(({ kind, text }) => kind === 'warning' && /MB of the cache were given up/.test(text)), 'and says so');

@@ -3,6 +3,8 @@ import t from 'tap';
 import fc from 'fast-check';
 import { chooseImage, isUsable, type Candidate } from '../src/domain/cache/image-choice.js';
 import { growImages } from '../src/domain/cache/dense-image.js';
+import { allNeeds } from '../src/domain/cache/needs.js';
+import { propose } from '../src/domain/cache/proposals.js';
 import { popularPackages } from '../src/domain/cache/popularity.js';
 import { mostSaved } from '../src/domain/cache/saved-time.js';
 import { evictions } from '../src/domain/cache/value.js';
@@ -250,6 +252,32 @@ t.test('grown images: nested, within the budget, closed under dependencies, the 
   );
   const [first] = growImages([{ packages: ['slow'], weight: 1 }, { packages: ['quick'], weight: 1 }], (name) => ({ seconds: name === 'slow' ? 9 : 1, bytes: 1 }), 5);
   t.same(first?.packages, ['slow']);
+});
+
+t.test('grown images: what packages need is taken for its word; a request made whole counts', async (t) => {
+  const worth = (seconds: number, needs: readonly string[]) => ({ seconds, bytes: 10, needs });
+  const of: Readonly<Record<string, ReturnType<typeof worth>>> = { app: worth(1, ['lib', 'slow']), lib: worth(1, []), slow: worth(20, []), small: worth(2, []) };
+  const asked = [{ packages: ['app', 'lib', 'slow'], weight: 2 }, { packages: ['small'], weight: 3 }];
+  const order = (whole: number): readonly string[] => growImages(asked.map((each) => ({ ...each, whole: each.packages.includes('small') ? whole : 0 })), (name) => of[name] ?? worth(0, []), 100).at(-1)?.packages ?? [];
+  t.same(order(0).slice(0, 2), ['slow', 'small'], 'the slow library alone, without the program that brought it');
+  t.same(order(30).slice(0, 2), ['small', 'slow'], 'three requests need nothing any more');
+  t.same(allNeeds((n: number) => (n > 1 ? [Math.floor(n / 2), n - 1] : []))(4), [4, 2, 3, 1]);
+});
+
+t.test('a layer must bring in its way to the hosts: what is held is extended, not replaced by a little better', async (t) => {
+  const demands = [{ weight: 10, saves: new Map([[0, 5], [1, 5.5], [2, 6]]) }];
+  const layer = (id: number, bytes: number, cost = 0) => ({ id, bytes, cost });
+  const offers = [{ layers: [layer(1, 50)] }, { layers: [layer(2, 50, 20)] }, { layers: [layer(1, 50), layer(3, 5, 4)] }];
+  t.match(mostSaved(offers, demands, 100), { bytes: 55, saved: 56 });
+  t.match(mostSaved(offers.slice(0, 2), demands, 50), { held: [0] });
+});
+
+t.test('proposals: one more layer over an image that is held', async (t) => {
+  const asked = [{ packages: ['a', 'b'], weight: 3 }, { packages: ['a', 'c'], weight: 1 }];
+  const found = propose({ asked, worthOf: () => ({ seconds: 1, bytes: 10 }), budget: 40, grounds: [{ packages: ['a', 'b'], bytes: 20 }] });
+  t.ok(found.some(({ core, packages, of }) => core?.held === 0 && of === undefined && packages.join() === 'c'));
+  t.ok(found.some(({ core, of }) => core?.held === 0 && of === 1), 'and for one closure');
+  t.ok(found.every(({ packages }) => packages.length > 0));
 });
 
 t.test('simulator: the same seed gives the same figures; caches help, within their budget', async (t) => {

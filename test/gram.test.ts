@@ -7,12 +7,15 @@ import { appendFileSync, chmodSync, existsSync, mkdtempSync, readdirSync, readFi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import fc from 'fast-check';
 import pg from 'pg';
 import t from 'tap';
 import { gridLayout } from '../src/cli/grid/layout.js';
 import { userKey } from '../src/cli/user-key.js';
 import type { ClusterView } from '../src/domain/views.js';
 import { issueCertificate, issueProxy, makeKey, type Issuer } from '../src/pki/issue.js';
+import { printRsl } from '../src/rsl/print.js';
+import type { RslNode, RslValue } from '../src/rsl/tree.js';
 import { hasClients, runClient, type Ran } from './support/gram-world.js';
 import { gridvc, prepareHome, root, testHome, whyNoGrid } from './support/grid.js';
 import { holdings, settled } from './support/leaks.js';
@@ -120,6 +123,12 @@ else {
     for (const site of sites) t.notOk(readdirSync(site, { recursive: true, encoding: 'utf8' }).some((path) => /\.gridvc\/./.test(path)), 'nothing of the jobs is left on the nodes');
   });
 
+  let overlong = '';
+  t.test('a program may run as long as it may: begun now, looked at in the end', async (t) => {
+    overlong = contactOf(await globusrun(['-F'], on(`${sh('sleep 1000')}(max_wall_time=1)`)));
+    t.match(await until(overlong, /ACTIVE/), /ACTIVE/);
+  });
+
   t.test('refusals: each with its code and a text that says why', async (t) => {
     const cases: readonly [string, number, RegExp][] = [
       ['&(executable=/bin/date)(colour=red)', 1, /"colour" is not supported/],
@@ -143,6 +152,24 @@ else {
     const dry = await globusrun(['-d'], '&(executable=/bin/date)');
     t.match(dry, { code: 0, err: /Dryrun successful/ });
     t.equal((await globusrun(['-s'], on(`${sh('echo committed')}(two_phase=20)`))).out, 'committed\n', 'two phases');
+  });
+
+  t.test("RSL as we print it is RSL to Globus' own parser, and comes back by its printer as it was", async (t) => {
+    const text = fc.string({ unit: fc.constantFrom(...'ab "\'^#$()&|+=<>!*%\\\t'), minLength: 1, maxLength: 8 });
+    const value: fc.Arbitrary<RslValue> = fc.oneof(
+      text.map((word): RslValue => ({ kind: 'literal', text: word })),
+      fc.tuple(text, text).map(([one, two]): RslValue => ({ kind: 'concatenation', parts: [{ kind: 'literal', text: one }, { kind: 'literal', text: two }] })),
+      text.map((word): RslValue => ({ kind: 'variable', name: 'HOME', fallback: { kind: 'literal', text: word }, at: 0 })),
+    );
+    const words = fc.sample(fc.array(value, { minLength: 1, maxLength: 4 }), { numRuns: 12, seed: 6 });
+    const relation = (attribute: string, values: readonly RslValue[]): RslNode => ({ kind: 'relation', attribute, operator: '=', values, at: 0 });
+    const literal = (word: string): RslValue => ({ kind: 'literal', text: word });
+    for (const values of words) {
+      const rsl = printRsl({ kind: 'boolean', operator: '&', children: [relation('cluster', [literal(standing.id)]), relation('executable', [literal('/usr/bin/printf')]), relation('arguments', [literal('%s\\n'), ...values])], at: 0 });
+      const expected = values.map((each) => (each.kind === 'literal' ? each.text : each.kind === 'concatenation' ? each.parts.map((part) => (part.kind === 'literal' ? part.text : '')).join('') : '/home/grid'));
+      const ran = await globusrun(['-s'], rsl);
+      t.equal(ran.out, expected.map((word) => `${word}\n`).join(''), rsl + ran.err);
+    }
   });
 
   t.test('a cluster that is held: its contact is its handle', async (t) => {
@@ -244,6 +271,9 @@ else {
     t.ok(Date.parse(last?.replace('notAfter=', '') ?? '') > Date.parse(first?.replace('notAfter=', '') ?? '') + 600_000, `${first} became ${last}`);
     t.same([mode, lastMode], ['600', '600']);
     t.equal((await run(['globus-job-clean', '-f', renewed])).code, 0);
+    t.match(await until(overlong, /FAILED/, 90), /FAILED/, 'a minute is over, in the next gatekeeper');
+    t.match(await rows("select failure_code from jobs where reason like '%max_wall_time of 1 minutes%'"), [{ failure_code: 9 }]);
+    t.notMatch((await gridvc(['exec', standing.id, '--', 'ps', '-ef'])).stdout, /sleep 1000/, 'and its program');
     for (let i = 0; i < 300 && (await rows("select 1 from jobs where phase <> 'ended'")).length > 0; i++) await sleep(200);
     t.match(await rows("select failure_code, reason from jobs where reason like '%could not be delivered%'"), [{ failure_code: 155 }], 'the output of the killed client went nowhere, and that is said');
   });

@@ -10,7 +10,8 @@ import t from 'tap';
 import { HeadClient } from '../gatekeeper/head-client.js';
 import { whyNoGrid } from './support/grid.js';
 import { holdings, settled } from './support/leaks.js';
-import { live, oneHead, partOf } from './support/one-head.js';
+import { live, oneHead } from './support/one-head.js';
+import { partSpec } from './support/part-spec.js';
 import { startSshd } from './support/sshd.js';
 
 const why = whyNoGrid();
@@ -38,7 +39,7 @@ else {
 
     await t.test('a part comes up, is confirmed, and goes without a trace', async (t) => {
       const before = holdings();
-      const spec = partOf(id(1), 2, ['hello']);
+      const spec = partSpec(id(1), 2, ['hello']);
       const [first, again] = [await head.createPart(spec), await head.createPart(spec)];
       t.equal(first.cluster, again.cluster, 'asked twice, made once');
       const up = await reach(spec.cluster, live);
@@ -53,13 +54,13 @@ else {
     });
 
     await t.test('no room: said with what was asked and what is free, nothing stored', async (t) => {
-      await t.rejects(head.createPart({ ...partOf(id(2), 3, []), memory: 3000 }), { kind: 'no-capacity', message: /asked 3 nodes of 3000 MiB.*room for 1/, hint: /alpha-host1 4000 MiB/ });
+      await t.rejects(head.createPart({ ...partSpec(id(2), 3, []), memory: 3000 }), { kind: 'no-capacity', message: /asked 3 nodes of 3000 MiB.*room for 1/, hint: /alpha-host1 4000 MiB/ });
       await t.rejects(head.getPart(id(2)), { message: /has no part/ });
     });
 
     await t.test('kill -9 during the launch: resumed; while it runs: found again; its lease ends by itself', async (t) => {
       const before = holdings();
-      const spec = partOf(id(3), 4, ['hello']);
+      const spec = partSpec(id(3), 4, ['hello']);
       await head.createPart(spec);
       await reach(spec.cluster, ['launching', ...live]);
       world.kill();
@@ -75,7 +76,7 @@ else {
 
     await t.test('destroyed in the middle of a build: the build is abandoned', async (t) => {
       const before = holdings();
-      const spec = partOf(id(4), 1, [['cmake', 'gdb', 'tcl', 'ruby', 'perl-doc', 'php-cli'][Date.now() % 6] ?? 'tcl', 'figlet']);
+      const spec = partSpec(id(4), 1, [['cmake', 'gdb', 'tcl', 'ruby', 'perl-doc', 'php-cli'][Date.now() % 6] ?? 'tcl', 'figlet']);
       await head.createPart(spec);
       await pause(1500);
       await head.destroyPart(spec.cluster);
@@ -92,7 +93,7 @@ else {
       t.teardown(() => sshd.stop());
       world.configure(({ hosts }) => Object.assign((hosts as object[])[0] ?? {}, { name: 'far1', home: join(remote, 'gridvc'), transport: { kind: 'ssh', address: site.address, port: sshd.port, user: 'root', key: sshd.key, knownHosts: sshd.knownHosts } }));
       await world.start();
-      const spec = partOf(id(5), 3, ['hello']);
+      const spec = partSpec(id(5), 3, ['hello']);
       await head.createPart(spec);
       const up = await reach(spec.cluster, live);
       t.equal(up.state, 'joining', up.reason ?? '');

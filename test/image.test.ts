@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, 
 import { join } from 'node:path';
 import t from 'tap';
 import { isGridError, type GridError } from '../src/domain/error.js';
-import { failedPackage, isDiskFull, parsePlan, parseRefusal, parseStatus, parseUris, StatusClock } from '../src/image/apt-output.js';
+import { failedPackage, isDiskFull, parsePlan, parseRefusal, parseNeeds, parseStatus, parseUris, StatusClock } from '../src/image/apt-output.js';
 import { DebianBuilder } from '../src/image/builder.js';
 import { sourcesFor } from '../src/image/apt-sources.js';
 import { traces } from './support/leaks.js';
@@ -31,6 +31,12 @@ Need to get 802 kB of archives.
   ]);
   t.equal(found[2]?.file, 'libnginx-mod-http-echo_1%3a0.63-4_amd64.deb');
   t.throws(() => parseUris("'http://mirror.invalid/x' something else"), /unknown line/);
+});
+
+t.test('what packages need, from apt-cache show: alternatives, virtual packages, only what is there', async (t) => {
+  const shown = 'Package: mpi\nVersion: 4\nPre-Depends: libc6 (>= 2.36)\nDepends: gcc | c-compiler, libnl:any (= 1), mail-agent, awk\n\nPackage: gcc-12\nProvides: c-compiler, gcc (= 12)\n\nPackage: libnl\nDepends: libnl\n\nPackage: mawk\nProvides: awk\n\nPackage: libnl\nDepends: mpi\n';
+  t.same([...parseNeeds(shown)], [['mpi', ['gcc-12', 'libnl', 'mawk']], ['gcc-12', []], ['libnl', []], ['mawk', []]]);
+  t.same([...parseNeeds('')], []);
 });
 
 t.test('why apt refuses', async (t) => {

@@ -302,7 +302,7 @@ function cgroups(): string[] {
 t.test('the fake, for tests of the head, keeps the same contract', async (t) => {
   const driver = new FakeDriver('h1', new Set(['a'.repeat(64)]));
   const definition = (id: NodeId): NodeDefinition => ({ id, memory: 256, disk: 800, vcpus: 1, layers: ['a'.repeat(64)], network: { address: '192.168.78.11/24', gateway: '192.168.78.1' }, context: [] });
-  await driverContract(t as Tap, { driver, definition, traces: async () => driver.traces(), cuts: [], many: 8 });
+  await driverContract(t, { driver, definition, traces: async () => driver.traces(), cuts: [], many: 8 });
 });
 
 t.test('container nodes', { skip: noNodes ?? false, timeout: 600_000 }, async (t) => {
@@ -310,7 +310,7 @@ t.test('container nodes', { skip: noNodes ?? false, timeout: 600_000 }, async (t
   t.match(await driver.check(), { ok: true, problems: [], vcpus: Number });
   t.match(await new ContainerDriver({ transport, home, network: { bridge: 'gvbr7' } }).check(), { ok: false, problems: [/gvbr7/] });
   const at = (id: NodeId): string => `192.168.78.${10 + Number(id.node.slice(1))}`;
-  await driverContract(t as Tap, {
+  await driverContract(t, {
     driver,
     over: (wrap) => new ContainerDriver({ transport: wrap(transport), home, network: { bridge: 'gvbr0' } }),
     definition: (id, context = []) => {

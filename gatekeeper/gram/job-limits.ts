@@ -13,4 +13,4 @@ export interface JobLimits {
   readonly starts: number;
 }
 
-export const usualJobLimits: JobLimits = { jobsPerOwner: 1000, stageBytes: 64 * 1024 * 1024, keptBytes: 64 * 1024 * 1024, keptDays: 7, patienceSeconds: 20, starts: 8 };
+export const usualJobLimits: JobLimits = { jobsPerOwner: 1000, stageBytes: 64 * 1024 * 1024, keptBytes: 64 * 1024 * 1024, keptDays: 7, patienceSeconds: 20, starts: 4 };

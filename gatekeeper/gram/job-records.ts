@@ -73,10 +73,7 @@ export class JobRecords {
   async insert(job: NewJob): Promise<void> {
     const { id, callback, phase } = job;
     const state = phase === 'waiting' ? states.pending : states.unsubmitted;
-    await this.db.transaction(async (tx) => {
-      await tx.rows('insertJob', id, job.secret, job.caller.subject, JSON.stringify(job.caller), job.service, job.rsl.replaceAll('\0', ''), JSON.stringify(job.request), state, job.cluster ?? null, phase, job.commitBy ?? null);
-      if (callback) await tx.rows('insertCallback', id, callback.url, callback.mask);
-    });
+    await this.db.rows('insertJob', id, job.secret, job.caller.subject, JSON.stringify(job.caller), job.service, job.rsl.replaceAll('\0', ''), JSON.stringify(job.request), state, job.cluster ?? null, phase, job.commitBy ?? null, callback?.url ?? null, callback?.mask ?? null);
   }
 
   job(id: string): Promise<JobRow | undefined> {

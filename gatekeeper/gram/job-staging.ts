@@ -4,6 +4,7 @@ import { GridError, isGridError } from '../../src/domain/error.js';
 import { JobError } from './job-error.js';
 import type { Destination, Source } from './job-files.js';
 import type { SentFile } from './job-layout.js';
+import type { RunnerRow } from './job-records.js';
 import type { Program } from './job-request.js';
 import { readLine } from './job-scripts.js';
 import { unlessAborted, type JobTools, type LiveJob } from './live-job.js';
@@ -53,8 +54,7 @@ async function fetchFile(live: LiveJob, tools: JobTools, url: string, code: numb
 }
 
 /** Ways for the program's output, as far as it is wanted while it runs; taken up where the rows say. */
-export async function openOutlets(live: LiveJob, tools: JobTools, program: Program): Promise<void> {
-  const rows = await tools.records.runners(live.id);
+export async function openOutlets(live: LiveJob, tools: JobTools, program: Program, rows: readonly RunnerRow[]): Promise<void> {
   for (const [stream, name, destinations] of [['out', 'stdout', program.stdout], ['err', 'stderr', program.stderr]] as const) {
     const sent = new Map(rows.map((row) => [row.node, stream === 'out' ? row.outSent : row.errSent]));
     const total = [...sent.values()].reduce((sum, bytes) => sum + bytes, 0);

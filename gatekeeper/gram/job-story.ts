@@ -149,8 +149,7 @@ async function start(live: LiveJob, tools: JobTools, program: Program): Promise<
   if (stagesIn(program)) await become(live, tools, 'staging', states.stageIn);
   else await tools.records.enter(live.id, 'staging');
   const [staged, layout] = await Promise.all([stageIn(live, tools, program), chooseNodes(live, tools, program)]);
-  await tools.records.putRunners(live.id, layout.runners);
-  await openOutlets(live, tools, program);
+  await openOutlets(live, tools, program, await tools.records.putRunners(live.id, layout.runners));
   const job = { program, layout, staged };
   if (layout.others.length > 0) {
     const files = await packageFor(live, tools, job, 0);
@@ -167,8 +166,8 @@ async function start(live: LiveJob, tools: JobTools, program: Program): Promise<
 
 /** Goes on following the runners that an earlier gatekeeper started. */
 async function resume(live: LiveJob, tools: JobTools, program: Program): Promise<readonly Attendance[]> {
-  await openOutlets(live, tools, program);
   const rows = await tools.records.runners(live.id);
+  await openOutlets(live, tools, program, rows);
   return rows.map(({ node }) => attend(live, tools, node, undefined));
 }
 

@@ -228,8 +228,13 @@ select count(*)::int as clusters, coalesce(sum((request->>'count')::int), 0)::in
 from clusters where vo = $1 and undone is null
 
 -- :insertJob
-insert into jobs (id, secret, owner, caller, service, rsl, request, state, cluster, phase, commit_by, queued)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, case when $9::text is null then null else now() end)
+-- $12, $13: who is told, or null
+with made as (
+  insert into jobs (id, secret, owner, caller, service, rsl, request, state, cluster, phase, commit_by, queued)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, case when $9::text is null then null else now() end)
+  returning id
+)
+insert into job_callbacks (job, url, mask) select id, $12, $13 from made where $12::text is not null
 
 -- :insertCallback
 insert into job_callbacks (job, url, mask) values ($1, $2, $3) on conflict (job, url) do update set mask = excluded.mask

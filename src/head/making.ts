@@ -106,15 +106,26 @@ export class Maker {
   private async makeFor(base: BaseImage, signal: AbortSignal): Promise<void> {
     const { head, cache } = this.parts;
     const asked = await recentClosures(head, base, cache.requests, signal);
+    const needs = await this.needs(base.os, asked, signal);
     const tried = new Set<string>();
     for (;;) {
       const [images, models] = await Promise.all([head.stock.usable(base), head.clock.models()]);
       await this.weigh(asked, images, signal);
-      const wanted = (await wantedImages({ cache, asked, images, models, hosts: head.hosts.all.length, signal })).find((one) => !this.failed.has(keyOf(one)) && !tried.has(keyOf(one)));
+      const wanted = (await wantedImages({ cache, asked, images, models, hosts: head.hosts.all.length, needs, signal })).find((one) => !this.failed.has(keyOf(one)) && !tried.has(keyOf(one)));
       if (wanted === undefined) return;
       tried.add(keyOf(wanted)); // apt may have added to it: then it is not the very image that was thought of
       await this.make(wanted, base, signal);
     }
+  }
+
+  /** Without it images are made of larger pieces than need be: no reason to make none. */
+  private async needs(os: string, asked: readonly AskedOften[], signal: AbortSignal): Promise<ReadonlyMap<string, readonly string[]>> {
+    const names = [...new Set(asked.flatMap(({ resolution }) => resolution.packages.map(({ name }) => name)))];
+    return this.parts.catalogue.needs(os, names, signal).catch((error: unknown) => {
+      if (signal.aborted) throw error;
+      this.parts.head.log.warn({ err: error }, 'what packages depend on could not be read');
+      return new Map();
+    });
   }
 
   /** Keeps what each image is worth, for eviction and for the administrator. */

@@ -1,5 +1,6 @@
 /** Which images the maker wants now: the paper's rule, or the images that would have saved most predicted time within the budget. */
 import { isUsable } from '../domain/cache/image-choice.js';
+import { allNeeds } from '../domain/cache/needs.js';
 import { popularPackages } from '../domain/cache/popularity.js';
 import { propose, savedBy, trustInRepeats, type Judging, type Proposal } from '../domain/cache/proposals.js';
 import { mostSaved, type Demand, type Offer } from '../domain/cache/saved-time.js';
@@ -29,6 +30,8 @@ export interface Weighing {
   readonly models: SiteModels;
   /** How many compute hosts will have to get a new layer. */
   readonly hosts: number;
+  /** What each package depends on directly, as far as it is known. */
+  readonly needs: ReadonlyMap<string, readonly string[]>;
   readonly signal: AbortSignal;
 }
 
@@ -56,7 +59,8 @@ async function saved(of: Weighing): Promise<readonly Wanted[]> {
   const { asked, images, models, cache } = of;
   const packages = packagesOf(asked);
   const budget = cache.megabytes * 1e6;
-  const worth = memo((name: string) => packageWorth(models, packages.get(name) ?? { name, version: '', architecture: '', debBytes: 0 }));
+  const needs = allNeeds((name: string) => of.needs.get(name) ?? []);
+  const worth = memo((name: string) => ({ ...packageWorth(models, packages.get(name) ?? { name, version: '', architecture: '', debBytes: 0 }), ...(of.needs.has(name) ? { needs: needs(name) } : {}) }));
   const whole = ({ packages: all }: AskedOften['resolution']): number => Math.max(0, addingSeconds(models, all, nothing) - all.reduce((sum, { name }) => sum + worth(name).seconds, 0));
   const grounds = images.filter(({ kind, layers }) => kind !== 'debs' && layers.length < mostLayers);
   const question = asked.map(({ resolution, weight }) => ({ packages: resolution.packages.map(({ name }) => name), weight, whole: whole(resolution) }));

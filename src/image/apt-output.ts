@@ -167,3 +167,26 @@ export function failedPackage(log: string): string | undefined {
 export function isDiskFull(text: string): boolean {
   return /No space left on device|ENOSPC|You don't have enough free space/i.test(text);
 }
+
+/**
+ * Reads `apt-cache show`: what each package depends on directly, among the packages shown. Of alternatives the first that is among
+ * them; a virtual package by one that provides it. Versions are not looked at: apt has chosen them.
+ */
+export function parseNeeds(stdout: string): ReadonlyMap<string, readonly string[]> {
+  const stanzas = new Map<string, string>();
+  for (const stanza of stdout.split('\n\n')) {
+    const name = /^Package: (\S+)$/m.exec(stanza)?.[1];
+    if (name !== undefined && !stanzas.has(name)) stanzas.set(name, stanza);
+  }
+  const field = (stanza: string, name: string): readonly string[] => (new RegExp(`^${name}: (.*)$`, 'm').exec(stanza)?.[1] ?? '').split(',').map((entry) => entry.trim()).filter((entry) => entry !== '');
+  const bare = (entry: string): string => entry.trim().split(/[\s(:[]/)[0] ?? '';
+  const providers = new Map<string, string>();
+  for (const [name, stanza] of stanzas) for (const what of field(stanza, 'Provides')) if (!providers.has(bare(what))) providers.set(bare(what), name);
+  const here = (name: string): string | undefined => (stanzas.has(name) ? name : providers.get(name));
+  const needs = (stanza: string): readonly string[] =>
+    ['Pre-Depends', 'Depends'].flatMap((kind) => field(stanza, kind)).flatMap((group) => {
+      const names = group.split('|').map(bare);
+      return here(names.find((name) => stanzas.has(name)) ?? names.find((name) => providers.has(name)) ?? '') ?? [];
+    });
+  return new Map([...stanzas].map(([name, stanza]) => [name, [...new Set(needs(stanza))].filter((other) => other !== name).sort()]));
+}

@@ -7,7 +7,7 @@ import { checkName } from '../domain/names.js';
 import { nearest } from '../domain/nearest.js';
 import type { BaseImage, Catalogue, CommandResult } from '../ports.js';
 import type { Log } from '../log.js';
-import { parsePolicy, parseRefusal, parseUris } from './apt-output.js';
+import { parseNeeds, parsePolicy, parseRefusal, parseUris } from './apt-output.js';
 import { AptRoot, type AptOptions } from './apt-root.js';
 
 const remembered = 500;
@@ -70,6 +70,13 @@ export class AptCatalogue implements Catalogue {
     const answer = await this.root(os).run(['apt-cache', 'policy', '--', ...names.map((name) => checkName('package', name))], { seconds: 120, ...(signal ? { signal } : {}) });
     if (answer.code !== 0) throw new GridError('unavailable', `apt's versions of ${os} cannot be read: ${answer.reason}`);
     return parsePolicy(answer.stdout);
+  }
+
+  async needs(os: string, names: readonly string[], signal?: AbortSignal): Promise<ReadonlyMap<string, readonly string[]>> {
+    if (names.length === 0) return new Map();
+    const answer = await this.root(os).run(['apt-cache', 'show', '--no-all-versions', '--', ...names.map((name) => checkName('package', name))], { seconds: 120, ...(signal ? { signal } : {}) });
+    if (answer.code !== 0) throw new GridError('unavailable', `what packages of ${os} depend on cannot be read: ${answer.reason}`);
+    return parseNeeds(answer.stdout);
   }
 
   updatedAt(os: string): Promise<number> {

@@ -7,7 +7,7 @@
  * (A head keeps the status of its base as <home>/layers/<digest>.status.) Run once, on Debian 12; the
  * file's `made` field says when and from what. Versions do not matter to the simulator and are left out.
  */
-import { parseUris } from '../../src/image/apt-output.js';
+import { parseNeeds, parseUris } from '../../src/image/apt-output.js';
 import { runCommand } from '../../src/proc/command.js';
 
 /** Most popular first: the simulator's Zipf ranks follow this order. */
@@ -95,20 +95,8 @@ const installed = new Map(shown.stdout.split('\n\n').flatMap((stanza) => {
   return name === undefined || size === undefined ? [] : [[name, Number(size)] as const];
 }));
 
-/** Indexes of the packages that each one depends on directly: of alternatives the first that is here, a virtual package by who provides it here. */
-const stanzas = new Map(shown.stdout.split('\n\n').map((stanza) => [/^Package: (\S+)$/m.exec(stanza)?.[1] ?? '', stanza] as const));
-const listed = (stanza: string, field: string): readonly string[] => (new RegExp(`^${field}: (.*)$`, 'm').exec(stanza)?.[1] ?? '').split(',').map((entry) => entry.trim()).filter((entry) => entry !== '');
-const bare = (entry: string): string => entry.trim().split(/[\s(:[]/)[0] ?? '';
-const providers = new Map([...packages.keys()].flatMap((name) => listed(stanzas.get(name) ?? '', 'Provides').map((what) => [bare(what), name] as const)));
-const needs = [...packages.keys()].map((name) => {
-  const groups = ['Pre-Depends', 'Depends'].flatMap((field) => listed(stanzas.get(name) ?? '', field));
-  const found = groups.flatMap((group) => {
-    const names = group.split('|').map(bare);
-    const here = names.find((each) => packages.has(each)) ?? names.flatMap((each) => providers.get(each) ?? [])[0];
-    return here === undefined ? [] : [packages.get(here)?.index ?? -1];
-  });
-  return [...new Set(found)].sort((a, b) => a - b);
-});
+const dependsOn = parseNeeds(shown.stdout);
+const needs = [...packages.keys()].map((name) => (dependsOn.get(name) ?? []).flatMap((other) => packages.get(other)?.index ?? []).sort((a, b) => a - b));
 
 const rows = [...packages].map(([name, { debBytes }]) => JSON.stringify([name, debBytes, installed.get(name) ?? 0]));
 const lines = Object.entries(closures).map(([name, closure]) => `${JSON.stringify(name)}: ${JSON.stringify(closure)}`);

@@ -1,6 +1,7 @@
 /** A synthetic request trace over real package closures: Zipf-popular functions, drifting slowly. Seedable. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { allNeeds } from '../../src/domain/cache/needs.js';
 
 export interface Closures {
   /** [name, bytes of the .deb, KiB unpacked] */
@@ -43,18 +44,11 @@ export function readClosures(): Closures {
 export class ClosureBook {
   private readonly byKey = new Map<string, Closure>();
 
-  private readonly needed = new Map<number, readonly number[]>();
-
-  constructor(readonly data: Closures) {}
-
   /** A package with all that it needs, directly or not. */
-  needs(index: number): readonly number[] {
-    const known = this.needed.get(index);
-    if (known !== undefined) return known;
-    const found = new Set([index]);
-    for (const each of found) for (const next of this.data.needs[each] ?? []) found.add(next); // a set that grows while it is walked
-    this.needed.set(index, [...found]);
-    return [...found];
+  readonly needs: (index: number) => readonly number[];
+
+  constructor(readonly data: Closures) {
+    this.needs = allNeeds((index: number) => data.needs[index] ?? []);
   }
 
   union(names: readonly string[]): Closure {

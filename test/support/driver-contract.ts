@@ -2,12 +2,10 @@
  * What every kind of node promises (HypervisorDriver in src/ports.ts), as one suite: over containers and the fake in
  * npm test, over real Xen domains in npm run test:xen.
  */
-import tap from 'tap';
+import type { Test } from 'tap';
 import { isGridError, type ErrorKind } from '../../src/domain/error.js';
 import type { ContextFile, NodeDefinition, NodeId } from '../../src/domain/node.js';
 import type { CommandResult, ConsoleReader, HypervisorDriver, NodeTransport, RunOptions } from '../../src/ports.js';
-
-type Tap = typeof tap;
 
 export type Driver = HypervisorDriver & ConsoleReader;
 
@@ -31,7 +29,7 @@ export interface ContractSite {
 const cluster = 'gvtestc1';
 const one: NodeId = { cluster, node: 'n1' };
 
-export async function driverContract(t: Tap, site: ContractSite): Promise<void> {
+export async function driverContract(t: Test, site: ContractSite): Promise<void> {
   const { driver, inNode } = site;
   const running = async (): Promise<string[]> => (await driver.list()).filter(({ id, state }) => id.cluster === cluster && state === 'running').map(({ id }) => id.node).sort();
   const state = async (id: NodeId): Promise<string | undefined> => (await driver.list()).find((entry) => entry.id.cluster === id.cluster && entry.id.node === id.node)?.state;

@@ -36,9 +36,10 @@ export async function testBase(): Promise<BaseImage> {
   return layer;
 }
 
-/** The layers for these packages over the base, from the cache directory if they were made before. */
+/** The layers for these packages (none: the base alone) over the base, from the cache directory if they were made before. */
 export async function testImage(packages: readonly string[]): Promise<Layer[]> {
   const base = await testBase();
+  if (packages.length === 0) return [base];
   const { catalogue, builder } = workshop(testCache);
   await catalogue.update(os, 24 * 3600);
   const resolution = await catalogue.resolve(os, base, packages);

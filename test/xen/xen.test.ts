@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import t from 'tap';
 import { whyNoGrid } from '../support/grid.js';
 import { clusterTests } from './cluster.js';
+import { contractTests } from './contract.js';
 import { faultTests } from './faults.js';
 import { raiseWorld } from './world.js';
 
@@ -15,7 +16,7 @@ else {
   t.setTimeout(1_500_000);
   const world = await raiseWorld((line) => t.comment(line));
   t.teardown(() => world.close());
-  const parts = { cluster: clusterTests, faults: faultTests } as const;
+  const parts = { cluster: clusterTests, contract: contractTests, faults: faultTests } as const;
   // node dist/test/xen/xen.test.js faults: only that part
   const wanted = process.argv.slice(2);
   for (const [name, part] of Object.entries(parts)) if (wanted.length === 0 || wanted.includes(name)) await t.test(name, (t) => part(t, world));

@@ -45,7 +45,10 @@ export class PaperSite {
   static async open(site: SiteLayout, dir: string): Promise<PaperSite> {
     rmSync(dir, { recursive: true, force: true });
     mkdirSync(dir, { recursive: true, mode: 0o711 });
-    return new PaperSite(site, dir, await startSshd(join(dir, 'sshd'), { address: site.address, netns: site.netns }));
+    const paper = new PaperSite(site, dir, await startSshd(join(dir, 'sshd'), { address: site.address, netns: site.netns }));
+    await paper.freshHost(roomy);
+    await must(['plan', '--site', site.site, '--count', '1', '--package', 'hello'], 900); // joins the making of the base image, should there be none yet
+    return paper;
   }
 
   async close(): Promise<void> {
