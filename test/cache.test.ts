@@ -91,8 +91,8 @@ else {
       const maker = remake({});
       maker.start();
       t.teardown(() => maker.close());
-      const image = await until(async () => (await repository.images()).find(({ kind }) => kind === 'cache'));
-      t.match(image, { name: /^c\d+$/, state: 'fresh', inUse: false });
+      const image = await until(async () => (await repository.images()).find(({ kind, inUse }) => kind === 'cache' && !inUse)); // its maker lets go a moment later
+      t.match(image, { name: /^c\d+$/, state: 'fresh' });
       await until(async () => (await choose(['gv-a', 'gv-b'])).planned.chosen.missing.length === 0 || undefined);
       await maker.close();
 
@@ -102,7 +102,7 @@ else {
       const slow = remake({});
       slow.start();
       t.teardown(() => slow.close());
-      await until(async () => (await traces(join(home, 'staging'))).some((line) => line.includes('/usr/share/gv-slow')) || undefined);
+      await until(async () => (await traces(join(home, 'staging'))).some((line) => /\/plan$/.test(line)) || undefined);
       const begun = performance.now();
       const end = head.activity.begin();
       const chosen = await choose(['gv-a', 'gv-b']);

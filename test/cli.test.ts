@@ -302,7 +302,7 @@ t.test('the ssh command line keeps odd paths whole', { skip: finds('ssh') ? fals
 t.test('the configurations in examples/ and those of the embedded grid are what the processes read', async (t) => {
   const example = (name: string): string => readFileSync(join(root, 'examples/config', name), 'utf8');
   t.equal(parseGatekeeperConfig(example('gatekeeper.yaml'), 'x').listen.port, 8443);
-  t.same(parseHeadConfig(example('head.yaml'), 'x').hosts.map(({ transport }) => transport.kind), ['ssh', 'local']);
+  t.same(parseHeadConfig(example('head.yaml'), 'x').hosts.map(({ transport }) => transport.kind), ['ssh', 'ssh', 'local']);
   const layout = gridLayout('/var/lib/gridvc', ['alpha', 'beta']);
   const resources = { memory: 1000, database: (name: string) => `postgresql://gridvc@localhost/${name}` };
   t.equal(parseGatekeeperConfig(stringify(gatekeeperConfig(layout, resources)), 'x').overlay.address, '198.18.0.1');

@@ -13,7 +13,7 @@ import { makeContacts } from '../gatekeeper/gram/contact.js';
 import { Unframer } from '../gatekeeper/gram/framing.js';
 import * as m from '../gatekeeper/gram/messages.js';
 import { codes, errorText, states } from '../gatekeeper/gram/protocol.js';
-import { Traffic } from '../gatekeeper/gram/traffic.js';
+import { Traffic, turns } from '../gatekeeper/gram/traffic.js';
 import { mayDial, readUserUrl } from '../gatekeeper/gram/user-connection.js';
 import { GridError } from '../src/domain/error.js';
 import { makeAuthority } from '../src/pki/issue.js';
@@ -126,6 +126,22 @@ t.test('jobs start when nobody is at the door', async (t) => {
   const [long, impatient] = await both;
   t.ok(long >= 240 && long < 450, `when the last has gone (${Math.round(long)} ms)`);
   t.ok(impatient >= 95 && impatient < 240, `or when it has waited long enough (${Math.round(impatient)} ms)`);
+  const turn = turns(3, traffic);
+  const most = async (): Promise<number> => {
+    let [running, peak] = [0, 0];
+    await Promise.all(Array.from({ length: 6 }, () => turn(async () => {
+      peak = Math.max(peak, ++running);
+      await pause(30);
+      running--;
+    })));
+    return peak;
+  };
+  t.equal(await most(), 3, 'three at a time');
+  traffic.enter();
+  const crowd = setInterval(() => traffic.enter(), 100);
+  t.equal(await most(), 1, 'one while the door is never quiet');
+  clearInterval(crowd);
+  await pause(600);
   traffic.enter();
   const late = await waited(5);
   t.ok(late >= 400 && late < 900, `who talks for more than half a second holds up nothing (${Math.round(late)} ms)`);

@@ -123,6 +123,12 @@ else {
     for (const site of sites) t.notOk(readdirSync(site, { recursive: true, encoding: 'utf8' }).some((path) => /\.gridvc\/./.test(path)), 'nothing of the jobs is left on the nodes');
   });
 
+  let overlong = '';
+  t.test('a program may run as long as it may: begun now, looked at in the end', async (t) => {
+    overlong = contactOf(await globusrun(['-F'], on(`${sh('sleep 1000')}(max_wall_time=1)`)));
+    t.match(await until(overlong, /ACTIVE/), /ACTIVE/);
+  });
+
   t.test('refusals: each with its code and a text that says why', async (t) => {
     const cases: readonly [string, number, RegExp][] = [
       ['&(executable=/bin/date)(colour=red)', 1, /"colour" is not supported/],
@@ -265,6 +271,9 @@ else {
     t.ok(Date.parse(last?.replace('notAfter=', '') ?? '') > Date.parse(first?.replace('notAfter=', '') ?? '') + 600_000, `${first} became ${last}`);
     t.same([mode, lastMode], ['600', '600']);
     t.equal((await run(['globus-job-clean', '-f', renewed])).code, 0);
+    t.match(await until(overlong, /FAILED/, 90), /FAILED/, 'a minute is over, in the next gatekeeper');
+    t.match(await rows("select failure_code from jobs where reason like '%max_wall_time of 1 minutes%'"), [{ failure_code: 9 }]);
+    t.notMatch((await gridvc(['exec', standing.id, '--', 'ps', '-ef'])).stdout, /sleep 1000/, 'and its program');
     for (let i = 0; i < 300 && (await rows("select 1 from jobs where phase <> 'ended'")).length > 0; i++) await sleep(200);
     t.match(await rows("select failure_code, reason from jobs where reason like '%could not be delivered%'"), [{ failure_code: 155 }], 'the output of the killed client went nowhere, and that is said');
   });

@@ -1,6 +1,8 @@
 /** Commands, transports (one contract over local and a real sshd) and the container driver on real layers. */
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import ssh2 from 'ssh2';
@@ -27,6 +29,7 @@ import { startSshd } from './support/sshd.js';
 t.setTimeout(600_000);
 const scratch = mkdtempSync('/var/tmp/gridvc-machine-');
 t.teardown(() => rmSync(scratch, { recursive: true, force: true }));
+const keys = ssh2.utils.generateKeyPairSync('ed25519');
 const sleep = (ms: number): Promise<void> => new Promise((wake) => setTimeout(wake, ms));
 
 async function refusal(work: Promise<unknown>): Promise<GridError> {
@@ -223,6 +226,15 @@ t.test('ssh transport', { skip: noSshd }, async (t) => {
   writeFileSync(strange, '');
   t.match(await refusal(new SshTransport({ ...options, knownHosts: strange }).run(['true'])), { kind: 'unavailable', hint: /ssh-keyscan/ });
   t.match(await refusal(new SshTransport({ ...options, port: 1 }).run(['true'])), { kind: 'unavailable' });
+
+  // a host that is just going down: ssh2 tells two errors of one connection, and the second once ended the head
+  const dying = createServer((socket) => socket.once('data', () => socket.resetAndDestroy())).listen(0, '127.0.0.1');
+  t.teardown(() => dying.close());
+  await once(dying, 'listening');
+  const { port } = dying.address() as AddressInfo;
+  writeFileSync(strange, `[127.0.0.1]:${port} ${ssh2.utils.generateKeyPairSync('ed25519').public}\n`);
+  t.match(await refusal(new SshTransport({ ...options, port, knownHosts: strange }).run(['true'])), { kind: 'unavailable' });
+  await sleep(100);
 });
 
 // ---------------------------------------------------------------- what a host says
@@ -245,7 +257,6 @@ t.test('host and node lists are read strictly', async (t) => {
 
 const noNodes = whyNoImages() ?? ((await runCommand(['runc', '--version'])).code === 0 ? undefined : 'runc is not installed (gridvc doctor)');
 
-const keys = ssh2.utils.generateKeyPairSync('ed25519');
 
 function part(cluster: string, files: PartSpec['files'] = []): PartSpec {
   return {

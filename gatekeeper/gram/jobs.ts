@@ -2,6 +2,7 @@
  * GramJobs: every request about a job checks who asks, reads or writes rows, and returns; the work goes on in one story per
  * job (job-story.ts). A job belongs to who submitted it; a grid administrator (rule anyOwner) may ask about any.
  */
+import { setMaxListeners } from 'node:events';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Caller } from '../../src/domain/views.js';
@@ -28,7 +29,7 @@ import { LiveJob, type JobTools, type StoredCredential } from './live-job.js';
 import { NodeShells } from './node-shells.js';
 import type { Couriers, GramJobs, JobCredential, QueryAnswer, Submission, SubmitAnswer } from './port.js';
 import { codes, states } from './protocol.js';
-import type { Traffic } from './traffic.js';
+import { Traffic, turns } from './traffic.js';
 
 export interface GramJobsParts {
   readonly db: Database;
@@ -44,15 +45,13 @@ export interface GramJobsParts {
   /** Minutes of the longest lease. */
   readonly lifetime: number;
   readonly limits?: Partial<JobLimits> | undefined;
-  readonly traffic?: Pick<Traffic, 'quiet'>;
+  readonly traffic?: Traffic;
   readonly log: Log;
 }
 
 type Callback = { readonly url: string; readonly mask: number };
 type Found = { readonly row: JobRow } | { readonly refused: QueryAnswer };
 
-/** A job waits no longer for a quiet moment to start in. */
-const courtesySeconds = 2;
 const sweepMilliseconds = 3600_000;
 
 export class Jobs implements GramJobs {
@@ -74,10 +73,11 @@ export class Jobs implements GramJobs {
     const credentials = await openSecrets<StoredCredential>(join(home, 'gram', 'credentials'));
     const kept = await KeptOutput.open(home, limits.keptBytes);
     const closing = new AbortController();
+    setMaxListeners(0, closing.signal); // one for each living job
     const shells = new NodeShells((cluster) => tasks.hub(cluster), secrets);
     const news = new JobNews(records, couriers, log);
     const watch = new ClusterWatch(clusterRecords, closing.signal);
-    const tools: JobTools = { records, clusters, clusterRecords, tasks, watch, shells, credentials, couriers, contacts, kept, news, limits, closing: closing.signal, turn: turns(limits.starts, parts.traffic), log };
+    const tools: JobTools = { records, clusters, clusterRecords, tasks, watch, shells, credentials, couriers, contacts, kept, news, limits, closing: closing.signal, turn: turns(limits.starts, parts.traffic ?? new Traffic()), log };
     const jobs = new Jobs(parts, tools, closing);
     await jobs.resume();
     await jobs.sweep();
@@ -281,21 +281,4 @@ function isOver({ state }: Pick<JobRow, 'state'>): boolean {
 function answerOf(row: JobRow): QueryAnswer {
   const exit = row.state === states.done && row.exitCode !== null ? { exitCode: row.exitCode } : {};
   return { state: row.state, failureCode: 0, jobFailureCode: row.failureCode, ...exit, ...(row.reason === null ? {} : { text: row.reason }) };
-}
-
-/** At most `limit` at a time, in order, and after those who are at the door. */
-function turns(limit: number, traffic: Pick<Traffic, 'quiet'> | undefined): <T>(work: () => Promise<T>) => Promise<T> {
-  let running = 0;
-  const queue: (() => void)[] = [];
-  return async (work) => {
-    if (running >= limit) await new Promise<void>((go) => queue.push(go));
-    running++;
-    try {
-      await traffic?.quiet(courtesySeconds);
-      return await work();
-    } finally {
-      running--;
-      queue.shift()?.();
-    }
-  };
 }

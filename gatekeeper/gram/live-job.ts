@@ -1,4 +1,5 @@
 /** A job that has not ended, in memory: what its story works with, and what queries of it change. */
+import { setMaxListeners } from 'node:events';
 import type { Log } from '../../src/log.js';
 import type { Caller } from '../../src/domain/views.js';
 import type { ClusterService } from '../../src/ports.js';
@@ -59,6 +60,7 @@ export class LiveJob {
   ) {
     this.id = row.id;
     this.cluster = row.cluster ?? undefined;
+    setMaxListeners(0, this.stop.signal); // one for each node that is waited for
     const onClose = (): void => this.stop.abort();
     if (closing.aborted) onClose();
     closing.addEventListener('abort', onClose, { once: true });

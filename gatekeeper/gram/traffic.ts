@@ -8,6 +8,9 @@
 const youngMilliseconds = 500;
 /** The door is quiet when nobody came for so long. */
 const quietMilliseconds = 20;
+/** So long a start waits for a quiet moment; then it goes alone, as long as somebody is there, and after the second time as ever. */
+const courtesySeconds = 2;
+const patienceSeconds = 10;
 
 export class Traffic {
   readonly #here = new Set<object>();
@@ -28,6 +31,10 @@ export class Traffic {
     return leave;
   }
 
+  get busy(): boolean {
+    return this.#here.size > 0;
+  }
+
   /** Resolves when nobody is at the door, at the latest after `seconds`. */
   async quiet(seconds: number): Promise<void> {
     await new Promise<void>((resolve) => {
@@ -46,4 +53,25 @@ export class Traffic {
       for (const go of this.#waiting.splice(0)) go();
     }, quietMilliseconds);
   }
+}
+
+/** Runs what it is given in order: at most `limit` at a time, and only one while somebody is at the door. */
+export function turns(limit: number, traffic: Traffic): <T>(work: () => Promise<T>) => Promise<T> {
+  let running = 0;
+  let freed: (() => void)[] = [];
+  return async (work) => {
+    const came = performance.now();
+    await traffic.quiet(courtesySeconds);
+    const most = (): number => (traffic.busy && performance.now() - came < patienceSeconds * 1000 ? 1 : limit);
+    while (running >= most()) await Promise.race([new Promise<void>((go) => freed.push(go)), traffic.quiet(courtesySeconds)]);
+    running++;
+    try {
+      return await work();
+    } finally {
+      running--;
+      const waiting = freed;
+      freed = [];
+      for (const go of waiting) go();
+    }
+  };
 }

@@ -26,22 +26,29 @@ const mostTries = 3;
 export async function bringImage(head: HeadParts, spec: PartSpec, host: ComputeHost, layers: readonly Layer[], signal: AbortSignal): Promise<{ image: HostImage; bytes: number }> {
   const kernel = host.driver.bootsKernel === true ? await head.kernels.layer(spec.os, signal, () => void head.parts.event(spec.cluster, 'stage-started', `the kernel of ${spec.os} is prepared, the first time only`)) : undefined;
   if (kernel !== undefined) await head.parts.standsOn(spec.cluster, [kernel.digest]);
-  const { bytes } = await head.distributor.distribute(kernel === undefined ? layers : [...layers, kernel], [host.transport], signal);
+  const wanted = kernel === undefined ? layers : [...layers, kernel];
+  const bytes = await insist(head, host, { cluster: spec.cluster, signal }, async () => (await head.distributor.distribute(wanted, [host.transport], signal)).bytes);
   return { image: { layers, kernel }, bytes };
 }
 
 /** Defines and starts a node; an unknown answer is looked into. */
 export async function startNode(head: HeadParts, spec: PartSpec, host: ComputeHost, image: HostImage, placed: PlacedNode, signal: AbortSignal): Promise<void> {
   const node = definition(head, spec, host, image, placed);
+  await insist(head, host, { cluster: spec.cluster, node: placed.name, signal }, async () => {
+    await host.driver.define(node);
+    await host.driver.start(node.id);
+  });
+}
+
+/** Repeats what may be repeated, once the host is back, when its answer was lost. */
+async function insist<T>(head: HeadParts, host: ComputeHost, about: { cluster: string; node?: string; signal: AbortSignal }, work: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries += 1) {
     try {
-      await host.driver.define(node);
-      await host.driver.start(node.id);
-      return;
+      return await work();
     } catch (error) {
       if (!(error instanceof AnswerUnknown) || tries === mostTries) throw error;
-      await head.parts.event(spec.cluster, 'warning', `${error.message}; waiting for the host`, placed.name);
-      await answering(host, signal, error);
+      await head.parts.event(about.cluster, 'warning', `${error.message}; waiting for the host`, about.node);
+      await answering(host, about.signal, error);
     }
   }
 }

@@ -103,7 +103,7 @@ mount_kernel() (
   if ! filled "$home/mnt/$1"; then
     mkdir -p "$home/mnt/$1"
     loop_of "$home/layers/$1.sqfs"
-    mount -t squashfs -o ro "$loop" "$home/mnt/$1" 9>&- 7>&-
+    said=$(mount -t squashfs -o ro "$loop" "$home/mnt/$1" 2>&1 9>&- 7>&-) || fail 3 "the layer of the kernel, $1 on $loop, cannot be mounted: $(echo $said)"
   fi
 )
 

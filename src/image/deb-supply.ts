@@ -54,7 +54,7 @@ export class DebSupply {
       await writeFile(file, '');
       await truncate(file, wanted.debBytes);
     }));
-    const settings = ['Debug::pkgDPkgPM=1', `Dir::Cache::archives=${empty}`, 'Dpkg::Install::Recursive::Minimum=1000000', 'Dpkg::MaxArgBytes=100000000', 'Dpkg::MaxArgs=1000000'];
+    const settings = ['Debug::pkgDPkgPM=1', `Dir::Cache::archives=${empty}`, 'Dpkg::Install::Recursive::Minimum=1000000', 'Dpkg::MaxArgBytes=100000000', 'Dpkg::MaxArgs=1000000', 'Dir::Log::Planner=/dev/null', 'Dir::Log::History=/dev/null', 'Dir::Log::Terminal=/dev/null'];
     const { stderr } = await this.apt(settings.flatMap((setting) => ['-o', setting]), signal, false);
     return parsePlan(stderr);
   }

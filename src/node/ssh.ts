@@ -108,13 +108,14 @@ export class SshTransport implements NodeTransport {
     }
     const client = new ssh2.Client();
     let refusedKey = false;
+    client.on('error', () => undefined); // a second one (reset, then "lost before handshake") has nobody else to hear it, and would end the head
     await new Promise<void>((resolve, reject) => {
       client.once('ready', resolve);
       client.once('error', (cause) => reject(this.unreachable(refusedKey ? `its key is not the one in ${source}` : cause.message, cause)));
       client.once('close', () => reject(this.unreachable('it closed the connection')));
       client.connect({
         host: address, port, username: user, privateKey,
-        readyTimeout: connectSeconds * 1000, keepaliveInterval: 10_000, keepaliveCountMax: 3,
+        readyTimeout: connectSeconds * 1000, keepaliveInterval: 15_000, keepaliveCountMax: 4, // a dom0 that is busy for half a minute is not away
         algorithms: { serverHostKey: algorithmsFor(keys.map((key) => key.type)) },
         hostVerifier: (shown: Buffer) => !(refusedKey = !isKnown(keys, shown)),
       });

@@ -10,7 +10,7 @@ import { XenDriver } from '../../src/hypervisor/xen.js';
 import { makeSshKey } from '../../src/pki/ssh-key.js';
 import { hostHome } from '../../src/cli/xen-bed/hosts.js';
 import { bedNetwork, domainBridge } from '../../src/cli/xen-bed/layout.js';
-import { inDom0, raiseWorld, type Dom0 } from '../xen/world.js';
+import { imageOn, inDom0, raiseWorld, type Dom0 } from '../xen/world.js';
 
 const rounds = 3;
 
@@ -18,7 +18,7 @@ export async function benchXen(): Promise<void> {
   const world = await raiseWorld((line) => console.log(line));
   try {
     const [dom0] = world.bed.dom0s;
-    const image = await imageOn(dom0, () => world.create(['--count', '2', '--placement', 'spread', '--memory', '128', '--disk', '300']).then(({ id }) => world.destroy(id)));
+    const image = await imageOn(dom0, world);
     await makeBare(dom0, image.kernel);
     const driver = new XenDriver({ transport: dom0.ssh, home: hostHome, network: { bridge: domainBridge }, owner: 'bench-abcdef' });
     const bare: number[] = [];
@@ -39,20 +39,7 @@ export async function benchXen(): Promise<void> {
   }
 }
 
-interface Image {
-  readonly kernel: string;
-  readonly layers: readonly string[];
-}
-
-/** The digests that a cluster without packages left on the host; which is which shows inside. */
-async function imageOn(dom0: Dom0, fill: () => Promise<unknown>): Promise<Image> {
-  await fill();
-  const script = 'cd "$1/layers"; for file in *.sqfs; do mount -o loop,ro "$file" /mnt; if [ -e /mnt/boot/vmlinux ]; then echo "kernel ${file%.sqfs}"; elif [ -e /mnt/sbin/init ] || [ -e /mnt/usr/lib/gridvc/init ]; then echo "base ${file%.sqfs}"; fi; umount /mnt; done';
-  const found = new Map((await inDom0(dom0, 'sh', '-c', script, 'image', hostHome)).trim().split('\n').map((line) => line.split(' ') as [string, string]));
-  const [kernel, base] = [found.get('kernel'), found.get('base')];
-  if (kernel === undefined || base === undefined) throw new Error(`no kernel or base among the layers of ${dom0.layout.name}`);
-  return { kernel, layers: [base] };
-}
+type Image = Awaited<ReturnType<typeof imageOn>>;
 
 /** A configuration with our kernel and an initial RAM disk that only says that it is there. */
 async function makeBare(dom0: Dom0, kernel: string): Promise<void> {

@@ -125,6 +125,21 @@ export async function leftOn(bed: XenBed, before: readonly string[] = []): Promi
   return left;
 }
 
+/** Digests of the kernel and the base layer that a cluster without packages leaves on the host; which is which shows inside. */
+export async function imageOn(dom0: Dom0, world: Pick<World, 'create' | 'destroy'>): Promise<{ readonly kernel: string; readonly layers: readonly string[] }> {
+  const look = 'cd "$1/layers" 2> /dev/null || exit 0; for file in *.sqfs; do [ -e "$file" ] || continue; mount -o loop,ro "$file" /mnt; if [ -e /mnt/boot/vmlinux ]; then echo "kernel ${file%.sqfs}"; elif [ -e /mnt/usr/lib/gridvc/init ]; then echo "base ${file%.sqfs}"; fi; umount /mnt; done';
+  const found = async (): Promise<Map<string, string>> => new Map((await inDom0(dom0, 'sh', '-c', look, 'look', hostHome)).trim().split('\n').map((line) => line.split(' ') as [string, string]));
+  let image = await found();
+  if (!image.has('kernel') || !image.has('base')) {
+    const { id } = await world.create(['--count', '2', '--placement', 'spread', '--memory', '128', '--disk', '300']);
+    await world.destroy(id);
+    image = await found();
+  }
+  const [kernel, base] = [image.get('kernel'), image.get('base')];
+  if (kernel === undefined || base === undefined) throw new Error(`no kernel or base among the layers of ${dom0.layout.name}`);
+  return { kernel, layers: [base] };
+}
+
 export const headLog = (): string => join(testHome, 'grid', 'log', `head-${site}.log`);
 export const headPid = (): number => Number(readFileSync(join(testHome, 'grid', 'run', `head-${site}.pid`), 'utf8'));
 
