@@ -10,6 +10,7 @@ import { packFiles } from '../gatekeeper/gram/job-layout.js';
 import type { Program } from '../gatekeeper/gram/job-request.js';
 import { cleanLine, followLine, killLine, readLine, renewLine, runScript, startLine } from '../gatekeeper/gram/job-scripts.js';
 import { Outlet, type Sink } from '../gatekeeper/gram/output.js';
+import { ProgressFiles } from '../gatekeeper/gram/progress.js';
 import { GridError } from '../src/domain/error.js';
 
 t.setTimeout(300_000);
@@ -115,10 +116,10 @@ t.test('a node file as stdout is followed as well', async (t) => {
 // ---------------------------------------------------------------- output on its way
 
 t.test('an outlet delivers in order, waits for who is away, and can be sent elsewhere', async (t) => {
-  const written = (sink: { text: string }, fail: () => boolean = () => false): Sink => ({ name: 'test', write: async (bytes) => { await sleep(1); if (fail()) throw new GridError('unavailable', 'nobody there'); sink.text += Buffer.from(bytes).toString(); } });
+  const written = (sink: { text: string }, fail: () => boolean = () => false): Sink => ({ name: 'test', write: async (bytes, left) => { await sleep(1); if (fail()) throw new GridError('unavailable', 'nobody there'); sink.text += Buffer.from(bytes).toString(); left(); } });
   const make = (sinks: readonly Sink[], sent = new Map<string, number>(), patienceSeconds = 0.2): { outlet: Outlet; saved: Map<string, number> } => {
     const saved = new Map<string, number>();
-    return { saved, outlet: new Outlet({ sinks, sent, patienceSeconds, signal: new AbortController().signal, save: async (now) => now.forEach((bytes, node) => saved.set(node, bytes)) }) };
+    return { saved, outlet: new Outlet({ sinks, sent, patienceSeconds, signal: new AbortController().signal, note: () => {}, save: async (now) => now.forEach((bytes, node) => saved.set(node, bytes)) }) };
   };
   const [one, two] = [{ text: '' }, { text: '' }];
   let away = 3;
@@ -145,4 +146,38 @@ t.test('an outlet delivers in order, waits for who is away, and can be sent else
   await moved.outlet.drained();
   t.equal(elsewhere.text, 'kept and sent');
   t.equal(moved.outlet.failure, undefined);
+});
+
+t.test('what has left is noted at once, and taken back when it did not arrive', async (t) => {
+  const files = await ProgressFiles.open(home);
+  const rows = new Map([['n1', 5], ['n2', 0]]);
+  const progress = files.of('jobjob00');
+  t.same([...progress.since('out', rows)], [['n1', 5], ['n2', 0]]);
+  let release = (): void => {};
+  let broken = true;
+  const text: string[] = [];
+  const sink: Sink = {
+    name: 'test',
+    write: async (bytes, left) => {
+      left(); // it is with the system now
+      await new Promise<void>((go) => (release = go));
+      if (broken) throw new GridError('unavailable', 'the connection broke off');
+      text.push(Buffer.from(bytes).toString());
+    },
+  };
+  const outlet = new Outlet({ sinks: [sink], sent: progress.since('out', rows), note: (bytes) => progress.note('out', bytes), save: async () => {}, patienceSeconds: 5, signal: new AbortController().signal });
+  const afterKill = (): number | undefined => files.of('jobjob00').since('out', rows).get('n1'); // what the next gatekeeper would read
+  await outlet.take('n1', Buffer.from('0123456789'));
+  t.equal(afterKill(), 15, 'killed now, it would go on behind them');
+  release();
+  while (afterKill() !== 5) await sleep(5);
+  t.pass('they did not arrive: they will be sent again');
+  broken = false;
+  while (afterKill() !== 15) await sleep(5);
+  release();
+  await outlet.drained();
+  t.same(text, ['0123456789']);
+  progress.close();
+  files.remove('jobjob00');
+  t.same(await files.jobs(), []);
 });

@@ -27,7 +27,7 @@ else {
   const scratch = mkdtempSync(join(tmpdir(), 'gridvc-gram-'));
   const sites = ['alpha', 'beta'].map((site) => join(testHome, 'grid', `head-${site}`, 'host1', 'nodes'));
   const state = (place: string): string => join(testHome, 'grid', 'gatekeeper', 'state', place);
-  const places = ['hubs', 'clusters', 'gram/credentials', 'gram/kept'].map(state).concat(sites);
+  const places = ['hubs', 'clusters', 'gram/credentials', 'gram/kept', 'gram/progress'].map(state).concat(sites);
   prepareHome();
   t.setTimeout(1_200_000);
   let standing: ClusterView;

@@ -43,7 +43,7 @@ export class GsiCouriers implements Couriers {
     }
   }
 
-  async append(url: string, credential: JobCredential, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+  async append(url: string, credential: JobCredential, bytes: AsyncIterable<Uint8Array>, left: () => void = () => {}): Promise<void> {
     const to = readUserUrl(url);
     const source = bytes[Symbol.asyncIterator]();
     let next = await firstOf(source);
@@ -56,6 +56,7 @@ export class GsiCouriers implements Couriers {
       socket.write(`${target} HTTP/1.1\r\n${gassHead(to)}Transfer-Encoding: chunked\r\nContent-Type: application/octet-stream\r\n\r\n`);
       for (; next !== undefined; next = await alarm.first(firstOf(source))) await alarm.limited(write(socket, next));
       socket.write('0\r\n\r\n');
+      left();
       checkStatus(statusOf(await alarm.limited(reader.until('\r\n', headBytes))), to);
     } catch (error) {
       void source.return?.().catch(() => undefined); // not awaited: it may wait for its next piece

@@ -55,12 +55,14 @@ async function fetchFile(live: LiveJob, tools: JobTools, url: string, code: numb
 
 /** Ways for the program's output, as far as it is wanted while it runs; taken up where the rows say. */
 export async function openOutlets(live: LiveJob, tools: JobTools, program: Program, rows: readonly RunnerRow[]): Promise<void> {
+  live.progress ??= tools.progress.of(live.id);
+  const { progress } = live;
   for (const [stream, name, destinations] of [['out', 'stdout', program.stdout], ['err', 'stderr', program.stderr]] as const) {
-    const sent = new Map(rows.map((row) => [row.node, stream === 'out' ? row.outSent : row.errSent]));
+    const sent = progress.since(stream, new Map(rows.map((row) => [row.node, stream === 'out' ? row.outSent : row.errSent])));
     const total = [...sent.values()].reduce((sum, bytes) => sum + bytes, 0);
     const sinks = (await Promise.all(destinations.map((to) => sinkOf(live, tools, to, { name, total })))).flat();
     if (sinks.length === 0) continue;
-    live.outlets.set(stream, new Outlet({ sinks, sent, save: (bytes) => tools.records.sent(live.id, stream, bytes), signal: live.signal, patienceSeconds: tools.limits.patienceSeconds }));
+    live.outlets.set(stream, new Outlet({ sinks, sent, note: (bytes) => progress.note(stream, bytes), save: (bytes) => tools.records.sent(live.id, stream, bytes), signal: live.signal, patienceSeconds: tools.limits.patienceSeconds }));
   }
 }
 
@@ -68,7 +70,7 @@ export async function openOutlets(live: LiveJob, tools: JobTools, program: Progr
 export async function sinkOf(live: LiveJob, tools: JobTools, to: Destination, { name, total }: { name: 'stdout' | 'stderr'; total: number }): Promise<Sink[]> {
   if (to.kind === 'kept') return [await tools.kept.sink(live.id, name, total)];
   if (to.kind !== 'stream') return [];
-  return [{ name: shown(to.url), write: (bytes) => tools.couriers.append(to.url, live.credential, once(bytes)) }];
+  return [{ name: shown(to.url), write: (bytes, left) => tools.couriers.append(to.url, live.credential, once(bytes), left) }];
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

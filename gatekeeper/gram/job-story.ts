@@ -208,6 +208,8 @@ async function conclude(live: LiveJob, tools: JobTools, outcome: Outcome): Promi
   await Promise.all([giveBack(live, tools, outcome), news.told(live.id)]);
   await records.end(live.id, keepsOutput(live) ? new Date(Date.now() + tools.limits.keptDays * 86_400_000) : undefined);
   await tools.credentials.remove(live.id);
+  live.progress?.close();
+  tools.progress.remove(live.id);
   news.close(live.id);
 }
 

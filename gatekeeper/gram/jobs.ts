@@ -29,6 +29,7 @@ import { LiveJob, type JobTools, type StoredCredential } from './live-job.js';
 import { NodeShells } from './node-shells.js';
 import type { Couriers, GramJobs, JobCredential, QueryAnswer, Submission, SubmitAnswer } from './port.js';
 import { codes, states } from './protocol.js';
+import { ProgressFiles } from './progress.js';
 import { Traffic, turns } from './traffic.js';
 
 export interface GramJobsParts {
@@ -72,12 +73,13 @@ export class Jobs implements GramJobs {
     const records = new JobRecords(db);
     const credentials = await openSecrets<StoredCredential>(join(home, 'gram', 'credentials'));
     const kept = await KeptOutput.open(home, limits.keptBytes);
+    const progress = await ProgressFiles.open(home);
     const closing = new AbortController();
     setMaxListeners(0, closing.signal); // one for each living job
     const shells = new NodeShells((cluster) => tasks.hub(cluster), secrets);
     const news = new JobNews(records, couriers, log);
     const watch = new ClusterWatch(clusterRecords, closing.signal);
-    const tools: JobTools = { records, clusters, clusterRecords, tasks, watch, shells, credentials, couriers, contacts, kept, news, limits, closing: closing.signal, turn: turns(limits.starts, parts.traffic ?? new Traffic()), log };
+    const tools: JobTools = { records, clusters, clusterRecords, tasks, watch, shells, credentials, couriers, contacts, kept, progress, news, limits, closing: closing.signal, turn: turns(limits.starts, parts.traffic ?? new Traffic()), log };
     const jobs = new Jobs(parts, tools, closing);
     await jobs.resume();
     await jobs.sweep();
@@ -209,6 +211,7 @@ export class Jobs implements GramJobs {
   private begin(live: LiveJob): void {
     this.live.set(live.id, live);
     const story = tellStory(live, this.tools).finally(() => {
+      live.progress?.close();
       this.live.delete(live.id);
       this.stories.delete(story);
     });
@@ -256,14 +259,15 @@ export class Jobs implements GramJobs {
 
   /** Removes output that was kept long enough, and files of jobs that a crash left. */
   private async sweep(): Promise<void> {
-    const { records, kept, log } = this.tools;
+    const { records, kept, progress, log } = this.tools;
     for (const id of await records.oldKept()) await records.dropKept(id);
     const credentials = join(this.parts.home, 'gram', 'credentials');
-    const [keptNow, files] = await Promise.all([kept.jobs(), readdir(credentials)]);
+    const [keptNow, files, noted] = await Promise.all([kept.jobs(), readdir(credentials), progress.jobs()]);
     const mine = new Set(this.live.keys());
-    const known = await records.known([...new Set([...keptNow, ...files.map((file) => file.slice(0, 8))])]);
+    const known = await records.known([...new Set([...keptNow, ...files.map((file) => file.slice(0, 8)), ...noted])]);
     for (const id of keptNow.filter((each) => !known.has(each) && !mine.has(each))) await kept.remove(id);
     for (const file of files.filter((each) => !known.has(each.slice(0, 8)) && !mine.has(each.slice(0, 8)))) await rm(join(credentials, file), { force: true });
+    for (const id of noted.filter((each) => !mine.has(each))) progress.remove(id);
     log.debug({ kept: keptNow.length }, 'swept');
   }
 }

@@ -32,12 +32,13 @@ export class KeptOutput {
     let length = size;
     return {
       name: stream,
-      write: async (bytes) => {
+      write: async (bytes, left) => {
         if (length + bytes.length > this.most) throw new GridError('too-large', `it is larger than the ${this.most} bytes that the gatekeeper keeps`);
         const file = await open(path, 'a', 0o600);
         try {
           await file.truncate(length); // after a write that failed half way
           await file.appendFile(bytes);
+          left();
         } finally {
           await file.close();
         }

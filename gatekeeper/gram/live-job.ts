@@ -16,6 +16,7 @@ import type { KeptOutput } from './kept-output.js';
 import type { NodeShells } from './node-shells.js';
 import type { Outlet } from './output.js';
 import type { Couriers, JobCredential } from './port.js';
+import type { Progress, ProgressFiles } from './progress.js';
 
 /** As kept in a file: a date becomes text. */
 export type StoredCredential = Omit<JobCredential, 'notAfter'> & { readonly notAfter: string };
@@ -32,6 +33,7 @@ export interface JobTools {
   readonly couriers: Couriers;
   readonly contacts: Contacts;
   readonly kept: KeptOutput;
+  readonly progress: ProgressFiles;
   readonly news: JobNews;
   readonly limits: JobLimits;
   /** Aborted at the gatekeeper's end: stories stop where they are, and go on at the next start. */
@@ -44,6 +46,7 @@ export interface JobTools {
 export class LiveJob {
   readonly id: string;
   readonly outlets = new Map<'out' | 'err', Outlet>();
+  progress: Progress | undefined;
   cluster: string | undefined;
   /** Why it ends before its time. */
   ending: JobError | undefined;

@@ -10,14 +10,19 @@ import { isGridError } from '../../src/domain/error.js';
 export interface Sink {
   /** For messages. */
   readonly name: string;
-  /** Resolves when they have arrived. Rejects bad-request when they never will. */
-  write(bytes: Uint8Array): Promise<void>;
+  /**
+   * Resolves when they have arrived. Rejects bad-request when they never will. `left` is called as soon as they have left
+   * for good: they arrive even if this process dies now.
+   */
+  write(bytes: Uint8Array, left: () => void): Promise<void>;
 }
 
 export interface OutletOptions {
   readonly sinks: readonly Sink[];
   /** Bytes by node that had arrived before. */
   readonly sent: ReadonlyMap<string, number>;
+  /** Writes down, at once, what has left; taken back when it turns out not to have arrived. */
+  readonly note: (sent: ReadonlyMap<string, number>) => void;
   /** Writes down what has arrived. */
   readonly save: (sent: ReadonlyMap<string, number>) => Promise<void>;
   readonly signal: AbortSignal;
@@ -33,7 +38,10 @@ export class Outlet {
   private waiting: { node: string; bytes: Uint8Array }[] = [];
   private size = 0;
   private readonly received: Map<string, number>;
-  private readonly sent: Map<string, number>;
+  private sent: ReadonlyMap<string, number>;
+  /** Of the batch under way: the sinks that it has left for, and what will be sent with it. */
+  private readonly away = new Set<Sink>();
+  private after: ReadonlyMap<string, number> = new Map();
   private active = false;
   private working: Promise<void> = Promise.resolve();
   private roomFor: (() => void)[] = [];
@@ -94,11 +102,16 @@ export class Outlet {
       const batch = this.batch();
       const bytes = Buffer.concat(batch.map((piece) => piece.bytes));
       const done = new Set<Sink>();
+      const after = new Map(this.sent);
+      for (const piece of batch) after.set(piece.node, (after.get(piece.node) ?? 0) + piece.bytes.length);
+      this.away.clear();
+      this.after = after;
       for (let todo = this.sinks; todo.length > 0 && !this.options.signal.aborted; todo = this.sinks.filter((sink) => !done.has(sink))) {
         await Promise.all(todo.map(async (sink) => (await this.deliver(sink, bytes)) && done.add(sink)));
       }
       if (this.options.signal.aborted) break;
-      for (const piece of batch) this.sent.set(piece.node, (this.sent.get(piece.node) ?? 0) + piece.bytes.length);
+      this.sent = after;
+      this.options.note(after);
       await this.options.save(this.sent).catch(() => {}); // the next one has it, too; at worst a restart repeats a piece
       this.size -= bytes.length;
       if (this.size <= mostWaiting) for (const go of this.roomFor.splice(0)) go();
@@ -113,15 +126,21 @@ export class Outlet {
     return this.waiting.splice(0, fitting < 0 ? this.waiting.length : Math.max(1, fitting));
   }
 
+  private left(sink: Sink): void {
+    this.away.add(sink);
+    if (this.sinks.every((each) => this.away.has(each) || this.lost.has(each))) this.options.note(this.after);
+  }
+
   /** True if this sink is done with it: it has arrived, or the sink is given up. */
   private async deliver(sink: Sink, bytes: Uint8Array): Promise<boolean> {
     const { signal } = this.options;
     for (let pause = pauses.first; !signal.aborted && this.sinks.includes(sink); pause = Math.min(pause * 2, pauses.most)) {
       if (this.lost.has(sink)) return true;
       try {
-        await sink.write(bytes);
+        await sink.write(bytes, () => this.left(sink));
         return true;
       } catch (error) {
+        if (this.away.delete(sink)) this.options.note(this.sent);
         const final = isGridError(error, 'bad-request') || isGridError(error, 'too-large');
         if (final || Date.now() > this.deadline) this.lost.set(sink, `${sink.name}: ${(error as Error).message}`);
         else await sleep(pause, undefined, { signal }).catch(() => {});
