@@ -7,13 +7,13 @@ import type { TLSSocket } from 'node:tls';
 import { GridError, isGridError } from '../../src/domain/error.js';
 import type { Caller } from '../../src/domain/views.js';
 import type { Log } from '../../src/log.js';
-import { peerChain } from '../../src/pki/tls.js';
 import { ByteReader } from './byte-reader.js';
 import type { Contacts } from './contact.js';
 import { credentialFrom, firstCertificate, type DelegationKey, type Identify, type KeyPool } from './delegation.js';
 import * as messages from './messages.js';
 import type { GramJobs, QueryAnswer, SubmitAnswer } from './port.js';
 import { codes, states } from './protocol.js';
+import { recentPeerChain } from './recent-chains.js';
 
 export interface Room {
   readonly jobs: GramJobs;
@@ -51,7 +51,7 @@ const mostDrained = 4 * 1024 * 1024;
 /** @param settled called when the request is in. Rejects if the client goes or speaks something else; the caller closes. */
 export async function converse(stream: TLSSocket, room: Room, settled: () => void): Promise<void> {
   const reader = new ByteReader(stream);
-  const chain = peerChain(stream);
+  const chain = recentPeerChain(stream);
   const who = recognize(chain, room);
   let early = false;
   const send = (reply: string): Promise<void> => sent(stream, early ? reply.slice(messages.replyStart.length) : reply);

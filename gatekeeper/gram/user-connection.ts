@@ -11,9 +11,9 @@ import { lookup as resolve, type LookupAddress } from 'node:dns';
 import { BlockList, connect as connectPlain, isIP, type LookupFunction, type Socket } from 'node:net';
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import { GridError } from '../../src/domain/error.js';
-import { peerChain } from '../../src/pki/tls.js';
 import { subjectOf, type Identify } from './delegation.js';
 import type { JobCredential } from './port.js';
+import { recentPeerChain } from './recent-chains.js';
 
 export interface DialRules {
   readonly identify: Identify;
@@ -82,7 +82,7 @@ export async function dialUser(url: URL, credential: JobCredential, rules: DialR
     const tls = connect({ socket: plain, secureContext: contextOf(credential), rejectUnauthorized: false, servername: '' });
     socket = tls;
     await happened(tls, 'secureConnect', url);
-    const peer = rules.identify(peerChain(tls), new Date());
+    const peer = rules.identify(recentPeerChain(tls), new Date());
     if (peer.subject !== subject) throw new GridError('not-authenticated', `${url.host} is ${peer.subject}, not ${subject}`);
     return tls;
   } catch (error) {
