@@ -39,7 +39,9 @@ export interface Outcome {
 /** Starts without what gridvc ships about single packages: that was measured with these very sets. */
 const nothingKnown: InstallState = { M0: emptyLine, M1: emptyLine, packages: noPackages, overhead: { M2: emptyLine, M3: emptyLine }, record: { M0: [], M1: [], M2: [], M3: [] } };
 
-export function judgeFolds(runs: readonly InstallRun[]): readonly Outcome[] {
+export function judgeFolds(all: readonly InstallRun[]): readonly Outcome[] {
+  const runs = all.filter((run) => run.below !== 'scratch');
+  const bases = all.filter((run) => run.below === 'scratch').map((run) => run.seconds + run.pack);
   const sets = shuffled([...new Set(runs.map((run) => run.set))], seed);
   return sets.flatMap((_, n) => (n < folds ? [n] : [])).flatMap((fold) => {
     const held = new Set(sets.filter((_, i) => i % folds === fold));
@@ -47,7 +49,7 @@ export function judgeFolds(runs: readonly InstallRun[]): readonly Outcome[] {
     const state = training.reduce((before, run) => learnInstall(before, observationOf(run)), nothingKnown);
     const packing = training.reduce((line, run) => learnLine(line, [1, run.layer / MiB, 0], run.pack), emptyLine);
     const seen = new Set(training.flatMap((run) => run.phases.map((row) => row.package)));
-    return [...held].flatMap((set) => (['base', 'cache'] as const).flatMap((below): Outcome[] => {
+    const outcomes = [...held].flatMap((set) => (['base', 'cache'] as const).flatMap((below): Outcome[] => {
       const repeats = runs.filter((run) => run.set === set && run.below === below);
       const [first] = repeats;
       if (first === undefined) return [];
@@ -67,7 +69,21 @@ export function judgeFolds(runs: readonly InstallRun[]): readonly Outcome[] {
         },
       }];
     }));
+    return [...outcomes, ...fromScratch(outcomes, bases, fold)];
   });
+}
+
+/** The same sets where there is no base either: what its making took is said from the other times that one was made. */
+function fromScratch(outcomes: readonly Outcome[], bases: readonly number[], fold: number): Outcome[] {
+  const own = bases[fold % bases.length];
+  if (own === undefined || bases.length < 2) return [];
+  const others = bases.filter((_, i) => i !== fold % bases.length).reduce((line, seconds) => learnLine(line, [1, 0, 0], seconds), emptyLine);
+  const base = predictLine(stagePriors.base, others, [1, 0, 0]).seconds;
+  return outcomes.filter((outcome) => outcome.below === 'base').map((outcome) => ({
+    ...outcome, below: 'scratch', measured: outcome.measured + own, chosen: outcome.chosen + base,
+    said: Object.fromEntries(installModels.map((model) => [model, outcome.said[model] + base])) as Record<InstallModel, number>,
+    ready: { measured: outcome.ready.measured + own, said: outcome.ready.said + base },
+  }));
 }
 
 export interface ErrorFigures {

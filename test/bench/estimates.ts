@@ -55,7 +55,7 @@ export function judged(outcomes: readonly Outcome[]): readonly Outcome[] {
 function report(outcomes: readonly Outcome[], runs: readonly InstallRun[], made: string): string {
   const few = judged(outcomes);
   const on = (all: readonly Outcome[], below: string): readonly Outcome[] => all.filter((outcome) => outcome.below === below);
-  const kinds: [string, readonly Outcome[]][] = [['on the base image', on(few, 'base')], ['on a cache image', on(few, 'cache')], ['both', few], ['all sets, on the base image', on(outcomes, 'base')]];
+  const kinds: [string, readonly Outcome[]][] = [['on the base image', on(few, 'base')], ['on a cache image', on(few, 'cache')], ['both', few.filter((outcome) => outcome.below !== 'scratch')], ['from scratch: base and installation', on(few, 'scratch')], ['all sets, on the base image', on(outcomes, 'base')]];
   const rows = kinds.flatMap(([name, all]) => [
     ...installModels.map((model) => errorRow(`${name} | ${model}`, errorsOf(all, (outcome) => outcome.said[model]))),
     errorRow(`${name} | as planned`, errorsOf(all, (outcome) => outcome.chosen)),
@@ -64,10 +64,10 @@ function report(outcomes: readonly Outcome[], runs: readonly InstallRun[], made:
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   const unseen = few.reduce((sum, outcome) => sum + outcome.unseen, 0) / few.reduce((sum, outcome) => sum + outcome.packages, 0);
   return [
-    `${runs.length} installations of ${new Set(runs.map((run) => run.set)).size} sets (${made}); measured is the median of the repeats, which lie ${percent(medianOf(few.map((outcome) => outcome.repeat)))} from it (median; worst ${percent(Math.max(...few.map((outcome) => outcome.repeat)))}).`,
+    `${runs.length} installations of ${new Set(runs.map((run) => run.set)).size - 1} sets (${made}); measured is the median of the repeats, which lie ${percent(medianOf(few.map((outcome) => outcome.repeat)))} from it (median; worst ${percent(Math.max(...few.map((outcome) => outcome.repeat)))}).`,
     `The figures are about the ${packageSets.length} sets of package-sets.ts, each predicted by models that learned from other sets only; ${percent(unseen)} of their packages were in none of those.`,
     '', '| image | model | mean error | 90 % below | worst | bias |', '|---|---|---|---|---|---|', ...rows, '',
-    `Choice between the two images by what was said, ${lost.length} sets: ${lost.filter((one) => one.right).length} right, mean regret ${percent(lost.reduce((sum, one) => sum + one.regret, 0) / lost.length)} of the time to the packed image at the hosts, worst ${percent(Math.max(...lost.map((one) => one.regret)))}.`,
+    `Choice among nothing, the base and the cache image by what was said, ${lost.length} sets: ${lost.filter((one) => one.right).length} right, mean regret ${percent(lost.reduce((sum, one) => sum + one.regret, 0) / lost.length)} of the time to the packed image at the hosts, worst ${percent(Math.max(...lost.map((one) => one.regret)))}.`,
     '', '| set, on the base image | packages | never seen | measured s | M0 | M1 | M2 | M3 |', '|---|---|---|---|---|---|---|---|',
     ...on(few, 'base').map((outcome) => `| ${outcome.set} | ${outcome.packages} | ${outcome.unseen} | ${outcome.measured.toFixed(2)} | ${installModels.map((model) => outcome.said[model].toFixed(2)).join(' | ')} |`),
     '', '![predicted against measured seconds](estimates.svg)',
@@ -80,7 +80,7 @@ function errorRow(name: string, { mean, p90, worst, bias }: ErrorFigures): strin
 
 function plot(outcomes: readonly Outcome[]): string {
   const few = judged(outcomes);
-  const points = (said: (outcome: Outcome) => number): { x: number; y: number }[] => few.map((outcome) => ({ x: outcome.measured, y: said(outcome) }));
+  const points = (said: (outcome: Outcome) => number): { x: number; y: number }[] => few.filter((outcome) => outcome.below !== 'scratch').map((outcome) => ({ x: outcome.measured, y: said(outcome) }));
   const paper = Object.values(paperInstall).flatMap((counts) => Object.values(counts)).flatMap(({ none, cache }) => [none, cache]).map(({ estimate, measured }) => ({ x: measured, y: estimate }));
   return scatter({
     title: 'Install stage: predicted against measured, sets never seen', x: 'measured, seconds', y: 'predicted, seconds', band: 0.1,
