@@ -88,11 +88,12 @@ function makeTruth(seed: number): Truth {
   const noise = noiseOf(seed);
   const names = Array.from({ length: 200 }, (_, i) => `p${i}`);
   const bytes = Object.fromEntries(names.map((name, i) => [name, Math.round((0.02 + (i % 17) ** 2 / 40) * MiB)]));
-  const own = Object.fromEntries(names.map((name, i) => [name, 0.03 + 0.08 * ((bytes[name] ?? 0) / MiB) + (i % 11 === 0 ? 2 : 0)]));
+  const unpack = Object.fromEntries(names.map((name) => [name, 0.02 + 0.06 * ((bytes[name] ?? 0) / MiB)]));
+  const configure = Object.fromEntries(names.map((name, i) => [name, i % 11 === 0 ? 2 : 0.02]));
   const install = (chosen: readonly string[]): InstallObservation => {
     const phases: PackageTiming[] = chosen.flatMap((name) => [
-      { package: name, version: '1', phase: 'unpack', seconds: 0.6 * (own[name] ?? 0) * noise(0.1), bytes: bytes[name] ?? 0, files: 40 },
-      { package: name, version: '1', phase: 'configure', seconds: 0.4 * (own[name] ?? 0) * noise(0.1), bytes: bytes[name] ?? 0, files: 40 },
+      { package: name, version: '1', phase: 'unpack', seconds: (unpack[name] ?? 0) * noise(0.1), bytes: bytes[name] ?? 0, files: 40 },
+      { package: name, version: '1', phase: 'configure', seconds: (configure[name] ?? 0) * noise(0.1), bytes: bytes[name] ?? 0, files: 40 },
     ]);
     phases.push({ package: 'libc-bin', version: '', phase: 'trigger', seconds: (1 + chosen.length / 300) * noise(0.1), bytes: 0, files: 0 });
     if (chosen.some((name) => Number(name.slice(1)) % 5 === 0)) phases.push({ package: 'man-db', version: '', phase: 'trigger', seconds: 3 * (1 + chosen.length / 300) * noise(0.1), bytes: 0, files: 0 });

@@ -1,95 +1,106 @@
 /**
- * The install experiment (`npm run bench -- estimates`): really installs every package set once over the base image, in a
- * seeded order. The models learn from the first two thirds; what they say of the last third, sets they have never seen,
- * is compared with what was measured. Layers are thrown away, .debs are fetched beforehand and not timed.
+ * `npm run bench:estimates`: really installs every package set over the base image and over a cache image, several times, and tells how good
+ * the install models are on sets that they have never seen. It goes on where it was stopped (`--seconds N` ends a piece early), then writes the
+ * measurements to test/data/install-runs.json, the tables to docs/benchmarks.md and the plot to docs/estimates.svg.
+ * `--replay` judges the models again from the kept measurements (a second); `--priors` writes src/domain/estimate/package-priors.ts from them.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { installModels, predictInstall, type InstallModel } from '../../src/domain/estimate/install.js';
-import { coldSite, learn } from '../../src/domain/estimate/site.js';
-import type { BaseImage } from '../../src/ports.js';
-import { lendBase, testBase, testCache, workshop, type Workshop } from '../support/layers.js';
+import { installModels } from '../../src/domain/estimate/install.js';
+import { lowMedianOf, medianOf } from '../../src/domain/estimate/line.js';
+import { root } from '../support/grid.js';
+import { testCache } from '../support/layers.js';
+import { writeSection } from './docs-section.js';
+import { errorsOf, judgeFolds, regrets, type ErrorFigures, type Outcome } from './estimate-folds.js';
+import { readRuns, runInstallations, type InstallRun } from './install-runs.js';
+import { moreSets } from './more-sets.js';
 import { packageSets } from './package-sets.js';
+import { paperInstall } from './paper/figures.js';
+import { readData, writeData } from './run-data.js';
+import { colours, scatter } from './svg.js';
 
-const seed = 1;
-const trainedShare = 2 / 3;
+const repeats = 3;
+/** What the cache image holds: common ground of many sets, as the head's own rule would find it. */
+const cached = ['gcc', 'python3-minimal', 'perl', 'openmpi-bin'];
+const file = join(testCache, 'install-runs.jsonl');
+const least = 0.05; // seconds of configuring, below which a package is like others of its kind
 
-interface Outcome {
-  readonly set: string;
-  readonly packages: number;
-  readonly measured: number;
-  readonly said: Readonly<Record<InstallModel, number>>;
+export interface EstimateFlags {
+  readonly replay: boolean;
+  readonly priors: boolean;
+  readonly seconds: number;
 }
 
-/** Runs it and prints two tables: each unseen set, and the errors of each model. About 10 minutes. */
-export async function benchEstimates(): Promise<void> {
-  const base = await testBase();
-  const home = mkdtempSync(join(testCache, 'estimates-'));
-  try {
-    lendBase(base, home);
-    const place = workshop(home);
-    await place.catalogue.update(base.os, 24 * 3600);
-    report(await experiment(place, base));
-  } finally {
-    rmSync(home, { recursive: true, force: true });
+export async function benchEstimates(flags: EstimateFlags): Promise<void> {
+  if (flags.priors) return writePriors(readData().runs);
+  if (!flags.replay) {
+    const left = await runInstallations({ file, sets: [...packageSets, ...moreSets], onCache: packageSets, cached, repeats, seconds: flags.seconds });
+    if (left > 0) return console.log(`${left} installations are left: run this again to go on`);
+    writeData(readRuns(file), new Date().toISOString().slice(0, 10));
   }
+  const { made, runs } = readData();
+  const outcomes = judgeFolds(runs);
+  const section = report(outcomes, runs, made);
+  console.log(section);
+  writeSection('benchmarks.md', 'estimates', section);
+  writeFileSync(join(root, 'docs/estimates.svg'), plot(outcomes));
 }
 
-/** @returns what each model said of the sets that it had not seen, and what was measured */
-async function experiment(place: Workshop, base: BaseImage): Promise<readonly Outcome[]> {
-  const order = shuffled(packageSets, seed);
-  const trained = Math.round(order.length * trainedShare);
-  const unseen: Outcome[] = [];
-  let site = coldSite;
-  for (const [n, asked] of order.entries()) {
-    const installed = await installOnce(place, base, asked);
-    if (installed === undefined) continue;
-    const work = { packages: installed.packages, installed: 0 };
-    const said = Object.fromEntries(installModels.map((model) => [model, predictInstall(site.install, model, work).seconds])) as Record<InstallModel, number>;
-    const { stage, phases } = installed;
-    if (n < trained) site = learn(site, { ...stage, install: { phases, installed: 0 } });
-    else unseen.push({ set: asked.join(' '), packages: stage.items, measured: stage.seconds, said });
-    console.error(`${n + 1}/${order.length} ${n < trained ? 'trained' : 'unseen'} ${asked.join(' ')}: ${stage.items} packages, ${stage.seconds.toFixed(1)} s, M3 ${said.M3.toFixed(1)} s`);
-  }
-  return unseen;
+/** Sets of package-sets.ts: those that the aims are about. */
+export function judged(outcomes: readonly Outcome[]): readonly Outcome[] {
+  const names = new Set(packageSets.map((set) => set.join(' ')));
+  return outcomes.filter((outcome) => names.has(outcome.set));
 }
 
-function report(unseen: readonly Outcome[]): void {
-  console.log(`${unseen.length} sets never seen, ${packageSets.length} in all, seed ${seed}\n`);
-  console.log(['set'.padEnd(38), 'packages', 'measured s', ...installModels.map((model) => `${model} s`)].map((head) => head.padStart(8)).join('  '));
-  for (const { set, packages, measured, said } of unseen) {
-    console.log([set.slice(0, 38).padEnd(38), String(packages).padStart(8), measured.toFixed(1).padStart(10), ...installModels.map((model) => said[model].toFixed(1).padStart(8))].join('  '));
-  }
-  console.log('\nmodel   MAPE    p90   worst   bias');
-  for (const model of installModels) console.log(errorLine(model, unseen));
+function report(outcomes: readonly Outcome[], runs: readonly InstallRun[], made: string): string {
+  const few = judged(outcomes);
+  const on = (all: readonly Outcome[], below: string): readonly Outcome[] => all.filter((outcome) => outcome.below === below);
+  const kinds: [string, readonly Outcome[]][] = [['on the base image', on(few, 'base')], ['on a cache image', on(few, 'cache')], ['both', few.filter((outcome) => outcome.below !== 'scratch')], ['from scratch: base and installation', on(few, 'scratch')], ['all sets, on the base image', on(outcomes, 'base')]];
+  const rows = kinds.flatMap(([name, all]) => [
+    ...installModels.map((model) => errorRow(`${name} | ${model}`, errorsOf(all, (outcome) => outcome.said[model]))),
+    errorRow(`${name} | as planned`, errorsOf(all, (outcome) => outcome.chosen)),
+  ]);
+  const lost = regrets(few);
+  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+  const unseen = few.reduce((sum, outcome) => sum + outcome.unseen, 0) / few.reduce((sum, outcome) => sum + outcome.packages, 0);
+  return [
+    `${runs.length} installations of ${new Set(runs.map((run) => run.set)).size - 1} sets (${made}); measured is the median of the repeats, which lie ${percent(medianOf(few.map((outcome) => outcome.repeat)))} from it (median; worst ${percent(Math.max(...few.map((outcome) => outcome.repeat)))}).`,
+    `The figures are about the ${packageSets.length} sets of package-sets.ts, each predicted by models that learned from other sets only; ${percent(unseen)} of their packages were in none of those.`,
+    '', '| image | model | mean error | 90 % below | worst | bias |', '|---|---|---|---|---|---|', ...rows, '',
+    `Choice among nothing, the base and the cache image by what was said, ${lost.length} sets: ${lost.filter((one) => one.right).length} right, mean regret ${percent(lost.reduce((sum, one) => sum + one.regret, 0) / lost.length)} of the time to the packed image at the hosts, worst ${percent(Math.max(...lost.map((one) => one.regret)))}.`,
+    '', '| set, on the base image | packages | never seen | measured s | M0 | M1 | M2 | M3 |', '|---|---|---|---|---|---|---|---|',
+    ...on(few, 'base').map((outcome) => `| ${outcome.set} | ${outcome.packages} | ${outcome.unseen} | ${outcome.measured.toFixed(2)} | ${installModels.map((model) => outcome.said[model].toFixed(2)).join(' | ')} |`),
+    '', '![predicted against measured seconds](estimates.svg)',
+  ].join('\n');
 }
 
-/** One set installed as a delta that is thrown away; undefined if nothing is to be installed. */
-async function installOnce({ catalogue, builder }: Workshop, base: BaseImage, asked: readonly string[]) {
-  const resolution = await catalogue.resolve(base.os, base, asked);
-  if (resolution.packages.length === 0) return undefined;
-  const built = await builder.delta(resolution, base, { signal: new AbortController().signal, progress: () => {} });
-  await builder.remove(built.layer.digest);
-  const stage = built.stages.find((one) => one.stage === 'install');
-  return stage && { stage, phases: built.packages, packages: resolution.packages };
+function errorRow(name: string, { mean, p90, worst, bias }: ErrorFigures): string {
+  return `| ${name} | ${[mean, p90, worst].map((share) => `${(100 * share).toFixed(1)} %`).join(' | ')} | ${bias < 0 ? '' : '+'}${(100 * bias).toFixed(1)} % |`;
 }
 
-function errorLine(model: InstallModel, outcomes: readonly Outcome[]): string {
-  const errors = outcomes.map(({ measured, said }) => (said[model] - measured) / measured);
-  const sizes = errors.map(Math.abs).sort((a, b) => a - b);
-  const percent = (value: number): string => `${(100 * value).toFixed(1)} %`.padStart(7);
-  const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
-  return `${model}   ${percent(mean(sizes))} ${percent(sizes[Math.floor((sizes.length - 1) * 0.9)] ?? 0)} ${percent(sizes.at(-1) ?? 0)} ${percent(mean(errors))}`;
+function plot(outcomes: readonly Outcome[]): string {
+  const few = judged(outcomes);
+  const points = (said: (outcome: Outcome) => number): { x: number; y: number }[] => few.filter((outcome) => outcome.below !== 'scratch').map((outcome) => ({ x: outcome.measured, y: said(outcome) }));
+  const paper = Object.values(paperInstall).flatMap((counts) => Object.values(counts)).flatMap(({ none, cache }) => [none, cache]).map(({ estimate, measured }) => ({ x: measured, y: estimate }));
+  return scatter({
+    title: 'Install stage: predicted against measured, sets never seen', x: 'measured, seconds', y: 'predicted, seconds', band: 0.1,
+    series: [
+      { name: 'M0, a line in bytes', points: points((outcome) => outcome.said.M0), colour: colours.orange, mark: 'cross' },
+      { name: 'M3', points: points((outcome) => outcome.said.M3), colour: colours.blue, mark: 'dot' },
+      { name: 'the paper (2006)', points: paper, colour: colours.grey, mark: 'ring' },
+    ],
+  });
 }
 
-/** Fisher and Yates over a small linear congruential generator: the same order for the same seed. */
-function shuffled<T>(items: readonly T[], from: number): T[] {
-  const result = [...items];
-  let state = from;
-  for (let i = result.length - 1; i > 0; i--) {
-    state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
-    const j = Math.floor((state / 2_147_483_648) * (i + 1));
-    [result[i], result[j]] = [result[j] as T, result[i] as T];
-  }
-  return result;
+/** Seconds of configuring of each package for which it takes long, over all runs. */
+function writePriors(runs: readonly InstallRun[]): void {
+  const seconds = new Map<string, number[]>();
+  for (const row of runs.flatMap((run) => run.phases)) if (row.phase === 'configure' && row.version !== '') seconds.set(row.package, [...(seconds.get(row.package) ?? []), row.seconds]);
+  const rows = [...seconds].map(([name, all]) => [name, lowMedianOf(all)] as const).filter(([, median]) => median >= least).sort(([a], [b]) => (a < b ? -1 : 1));
+  const text = `/** Seconds that configuring takes, of packages for which it takes long, on the machine of priors.ts. Written by \`npm run bench:estimates -- --priors\`. */
+export const packagePriors: Readonly<Record<string, number>> = {
+${rows.map(([name, median]) => `  '${name}': ${median.toFixed(2)},\n`).join('')}};
+`;
+  writeFileSync(join(root, 'src/domain/estimate/package-priors.ts'), text);
+  console.log(`${rows.length} packages`);
 }

@@ -18,7 +18,7 @@ import { predictedStages } from './stages.js';
 import { gridvc, prepareHome, testHome, whyNoGrid } from '../support/grid.js';
 import { connectTo } from './connection.js';
 
-const parts = { demo, clusters, calls, commands, identity, handshakes: benchHandshakes, build: benchBuild, estimates: benchEstimates, xen: benchXen } as const;
+const parts = { demo, clusters, calls, commands, identity, handshakes: benchHandshakes, build: benchBuild, estimates: () => benchEstimates(estimateFlags(process.argv.slice(2))), xen: benchXen } as const;
 type Part = keyof typeof parts;
 
 const wanted = process.argv.slice(2).filter((word): word is Part => Object.hasOwn(parts, word));
@@ -32,6 +32,12 @@ console.log(`machine: ${cpus().length} x ${cpus()[0]?.model ?? '?'}, ${Math.roun
 for (const part of wanted.length > 0 ? wanted : (Object.keys(parts) as Part[]).filter((part) => part !== 'estimates' && part !== 'xen')) {
   console.log(`\n## ${part}`);
   await parts[part]();
+}
+
+/** --replay, --priors, --seconds N: of the part estimates. */
+function estimateFlags(words: readonly string[]): Parameters<typeof benchEstimates>[0] {
+  const at = words.indexOf('--seconds');
+  return { replay: words.includes('--replay'), priors: words.includes('--priors'), seconds: at < 0 ? Infinity : Number(words[at + 1]) };
 }
 
 /** The whole demo in a state directory of its own: cold (nothing cached), then warm. */

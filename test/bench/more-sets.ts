@@ -52,4 +52,10 @@ export const moreSets: readonly (readonly string[])[] = [
   ['strace', 'gdb', 'linux-perf'],
   ['docker.io'],
   ['munge', 'slurm-client'],
+  ['texlive-latex-base', 'latexmk'],
+  ['python3-biopython', 'muscle'],
+  ['mercurial', 'rsync'],
+  ['lighttpd', 'php-fpm'],
+  ['ghc', 'cabal-install'],
+  ['nodejs', 'npm'],
 ];

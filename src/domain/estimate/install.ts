@@ -5,12 +5,12 @@
  *
  *   M0  the paper's: a line in the total .deb size
  *   M1  a line in bytes, packages and files
- *   M2  learned seconds of each package, shrunk to a line through all packages for those never seen
+ *   M2  unpacking as a line of the closure, configuring as learned of each package; those never seen by their kind
  *   M3  M2, with each trigger once per transaction, scaled by the size of the image
  */
 import type { PackageTiming } from '../image.js';
 import { emptyLine, isPlausible, learnLine, medianOf, predictLine, robustSpread, withInterval, type Estimate, type LineState } from './line.js';
-import { filesOf, learnPackages, noPackages, ownSeconds, ownTriggerSeconds, triggerSeconds, type PackagesState, type PackageWork } from './packages.js';
+import { configureSeconds, filesOf, learnPackages, noPackages, ownTriggerSeconds, triggerSeconds, unpackSeconds, type PackagesState, type PackageWork } from './packages.js';
 import { installPriors, modelSpread } from './priors.js';
 
 export const installModels = ['M0', 'M1', 'M2', 'M3'] as const;
@@ -58,7 +58,7 @@ export function predictInstall(state: InstallState, model: InstallModel, work: I
 function secondsBy(state: InstallState, model: InstallModel, work: InstallWork): number {
   const { packages, installed } = work;
   const bytes = packages.reduce((sum, entry) => sum + entry.debBytes, 0);
-  const own = (): number => packages.reduce((sum, entry) => sum + ownSeconds(state.packages, entry), 0);
+  const own = (): number => unpackSeconds(state.packages, packages) + packages.reduce((sum, entry) => sum + configureSeconds(state.packages, entry), 0);
   switch (model) {
     case 'M0':
       return predictLine(installPriors.M0, state.M0, [1, bytes / MiB]).seconds;
@@ -67,14 +67,14 @@ function secondsBy(state: InstallState, model: InstallModel, work: InstallWork):
       return predictLine(installPriors.M1, state.M1, [1, bytes / MiB, packages.length, files / 1000]).seconds;
     }
     case 'M2':
-      return overhead(state.overhead.M2, packages.length) + own() + packages.reduce((sum, entry) => sum + ownTriggerSeconds(state.packages, entry), 0);
+      return overhead(state.overhead.M2, work) + own() + packages.reduce((sum, entry) => sum + ownTriggerSeconds(state.packages, entry), 0);
     case 'M3':
-      return overhead(state.overhead.M3, packages.length) + own() + triggerSeconds(state.packages, packages, installed);
+      return overhead(state.overhead.M3, work) + own() + triggerSeconds(state.packages, packages, installed);
   }
 }
 
-function overhead(state: LineState, packages: number): number {
-  return predictLine(installPriors.overhead, state, [1, packages]).seconds;
+function overhead(state: LineState, { packages, installed }: InstallWork): number {
+  return predictLine(installPriors.overhead, state, [1, packages.length, installed]).seconds;
 }
 
 /** The model with the least median error on this site; while the record is short: M3 once packages were seen, else M1. */
@@ -107,8 +107,8 @@ export function learnInstall(state: InstallState, seen: InstallObservation): Ins
     ...lines,
     packages: learnPackages(state.packages, seen.phases, seen.installed),
     overhead: {
-      M2: learnLine(state.overhead.M2, [1, seen.items], Math.max(0, seen.seconds - total(inside))),
-      M3: learnLine(state.overhead.M3, [1, seen.items], Math.max(0, seen.seconds - total(seen.phases.filter((row) => isPlausible(row.seconds))))),
+      M2: learnLine(state.overhead.M2, [1, seen.items, seen.installed], Math.max(0, seen.seconds - total(inside))),
+      M3: learnLine(state.overhead.M3, [1, seen.items, seen.installed], Math.max(0, seen.seconds - total(seen.phases.filter((row) => isPlausible(row.seconds))))),
     },
     record: recordOf(state, seen, inside),
   };

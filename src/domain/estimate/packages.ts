@@ -1,26 +1,32 @@
 /**
- * What a site remembers of single packages: the last seconds of their phases, and which triggers run
+ * What a site remembers of single packages: the last seconds that configuring each took, and which triggers run
  * in which transactions. Parts of the models M2 and M3 (install.ts). States are plain JSON.
+ *
+ * Unpacking is a line of the whole transaction: packages are decompressed ahead, side by side, so that dpkg's seconds of one
+ * package are partly another's; their sum follows bytes, packages and files within a few percent. Configuring is each
+ * package's own: nothing for most, and seconds for those whose maintainer scripts compile or initialize.
  */
 import type { PackageTiming } from '../image.js';
-import { emptyLine, fitLine, isPlausible, lowMedianOf, medianOf, type LineState } from './line.js';
-import { filesPerMiB, installPriors, packageCap, packageShrink, triggerPackages } from './priors.js';
+import { emptyLine, isPlausible, learnLine, lowMedianOf, predictLine, type LineState } from './line.js';
+import { packagePriors } from './package-priors.js';
+import { configurePriors, filesPerMiB, installPriors, kindShrink, packageCap, packageShrink, triggerPackages } from './priors.js';
 
 const MiB = 1024 * 1024;
 const kept = 5; // last observations of a phase: the median forgets a stall at the third
-const keptRatios = 30;
 const mostWithout = 3000;
 
 export interface PackageMemory {
-  /** Last seconds of unpack + configure, oldest first. */
+  /** Last seconds of configure, oldest first. */
   readonly own: readonly number[];
-  /** Last seconds of the triggers that ran in this package's name. */
+  /** Last seconds of the triggers that ran in this package's name, 0 where none did. */
   readonly triggers: readonly number[];
   readonly bytes: number;
   readonly files: number;
 }
 
 export interface TriggerMemory {
+  /** True once it ran for a package of the layers below: then it may run in any transaction; else only where its own package is installed. */
+  readonly below: boolean;
   /** Last seconds, each divided by the size factor of its image. */
   readonly seconds: readonly number[];
   readonly runs: number;
@@ -32,11 +38,11 @@ export interface PackagesState {
   readonly packages: Readonly<Record<string, PackageMemory>>;
   readonly triggers: Readonly<Record<string, TriggerMemory>>;
   readonly transactions: number;
-  /** Real sum / sum of the line, of past transactions: the line is a median, a closure is a sum. */
-  readonly ratios: readonly number[];
+  /** Seconds of all unpacking of a transaction. Quantities: 1, MiB, packages, thousands of files. */
+  readonly unpack: LineState;
 }
 
-export const noPackages: PackagesState = { packages: {}, triggers: {}, transactions: 0, ratios: [] };
+export const noPackages: PackagesState = { packages: {}, triggers: {}, transactions: 0, unpack: emptyLine };
 
 /** A package to be installed, as estimates see it. */
 export interface PackageWork {
@@ -56,7 +62,7 @@ export function learnPackages(state: PackagesState, phases: readonly PackageTimi
     packages,
     triggers: learnTriggers(state, good.filter((row) => row.phase === 'trigger'), names, sizeFactor(installed + names.length)),
     transactions: state.transactions + 1,
-    ratios: [...state.ratios, ratioOf(state, inside)].slice(-keptRatios),
+    unpack: learnUnpack(state.unpack, inside),
   };
 }
 
@@ -64,35 +70,30 @@ function remember(state: PackagesState, name: string, rows: readonly PackageTimi
   const before = known(state.packages, name);
   const bytes = Math.max(0, ...rows.map((row) => row.bytes));
   const files = Math.max(0, ...rows.map((row) => row.files));
-  const sum = (wanted: boolean): number => rows.filter((row) => (row.phase === 'trigger') === wanted).reduce((total, row) => total + row.seconds, 0);
-  const expected = linePackage(state, bytes, files);
+  const sum = (phase: PackageTiming['phase']): number => rows.filter((row) => row.phase === phase).reduce((total, row) => total + row.seconds, 0);
+  const expected = kindSeconds(state, { name, debBytes: bytes });
   const most = expected * packageCap.factor + packageCap.seconds;
   return {
-    own: [...(before?.own ?? []), Math.min(sum(false), most)].slice(-kept),
-    triggers: rows.some((row) => row.phase === 'trigger') ? [...(before?.triggers ?? []), Math.min(sum(true), most)].slice(-kept) : (before?.triggers ?? []),
+    own: [...(before?.own ?? []), Math.min(sum('configure'), most)].slice(-kept),
+    triggers: [...(before?.triggers ?? []), Math.min(sum('trigger'), most)].slice(-kept),
     bytes,
     files,
   };
 }
 
-function ratioOf(state: PackagesState, inside: readonly PackageTiming[]): number {
-  let real = 0;
-  let line = 0;
-  for (const rows of grouped(inside).values()) {
-    const expected = linePackage(state, rows[0]?.bytes ?? 0, rows[0]?.files ?? 0);
-    const own = rows.filter((row) => row.phase !== 'trigger').reduce((total, row) => total + row.seconds, 0);
-    real += Math.min(own, expected * packageCap.factor + packageCap.seconds);
-    line += expected;
-  }
-  return line > 0 ? real / line : 1;
+function learnUnpack(line: LineState, inside: readonly PackageTiming[]): LineState {
+  const rows = inside.filter((row) => row.phase === 'unpack');
+  if (rows.length === 0) return line;
+  const total = (of: (row: PackageTiming) => number): number => rows.reduce((sum, row) => sum + of(row), 0);
+  return learnLine(line, [1, total((row) => row.bytes) / MiB, rows.length, total((row) => row.files) / 1000], total((row) => row.seconds));
 }
 
 function learnTriggers(state: PackagesState, ran: readonly PackageTiming[], names: readonly string[], size: number): PackagesState['triggers'] {
   const triggers: Record<string, TriggerMemory> = { ...state.triggers };
   const rows = grouped(ran);
   for (const [name, [first]] of rows) {
-    const before = known(state.triggers, name) ?? { seconds: [], runs: 0, without: {} };
-    triggers[name] = { ...before, seconds: [...before.seconds, (first?.seconds ?? 0) / size].slice(-kept), runs: before.runs + 1 };
+    const before = known(state.triggers, name) ?? { below: false, seconds: [], runs: 0, without: clearedBy(state) };
+    triggers[name] = { ...before, below: before.below || first?.version === '', seconds: [...before.seconds, (first?.seconds ?? 0) / size].slice(-kept), runs: before.runs + 1 };
   }
   for (const [name, before] of Object.entries(state.triggers)) {
     if (rows.has(name)) continue;
@@ -103,33 +104,78 @@ function learnTriggers(state: PackagesState, ran: readonly PackageTiming[], name
   return triggers;
 }
 
-const answered = new WeakMap<PackagesState, Map<string, readonly [number, number]>>(); // by package: [bytes, seconds]
+/** A trigger that runs for the first time was not caused by any package seen before. */
+function clearedBy(state: PackagesState): TriggerMemory['without'] {
+  return Object.fromEntries(Object.keys(state.packages).slice(-mostWithout).map((name) => [name, 1] as const));
+}
 
-/** Seconds of unpack + configure of one package: its own median, shrunk to the line of all packages. */
+/** Seconds of unpacking a whole closure. */
+export function unpackSeconds(state: PackagesState, packages: readonly PackageWork[]): number {
+  const mib = packages.reduce((sum, work) => sum + work.debBytes, 0) / MiB;
+  const files = packages.reduce((sum, work) => sum + filesOf(state, work), 0);
+  return predictLine(installPriors.unpack, state.unpack, [1, mib, packages.length, files / 1000]).seconds;
+}
+
+/** Seconds of unpack + configure that one package more adds to a transaction. */
 export function ownSeconds(state: PackagesState, work: PackageWork): number {
-  const answers = answered.get(state) ?? new Map<string, readonly [number, number]>();
-  answered.set(state, answers);
-  const ready = answers.get(work.name);
-  if (ready?.[0] === work.debBytes) return ready[1];
-  const seconds = shrunkSeconds(state, work);
-  answers.set(work.name, [work.debBytes, seconds]);
-  return seconds;
+  const line = predictLine(installPriors.unpack, state.unpack, [0, work.debBytes / MiB, 1, filesOf(state, work) / 1000]).seconds;
+  return line + configureSeconds(state, work);
 }
 
-function shrunkSeconds(state: PackagesState, work: PackageWork): number {
+/** Seconds of configuring one package: the median of its last ones; never seen here: what gridvc comes with, or others of its kind. */
+export function configureSeconds(state: PackagesState, work: PackageWork): number {
   const memory = known(state.packages, work.name);
-  const line = linePackage(state, work.debBytes, filesOf(state, work)) * ratioNow(state);
-  if (memory === undefined) return line;
+  const shipped = known(packagePriors, work.name);
+  const believed = shipped === undefined ? kindSeconds(state, work) : shipped * speedOf(state);
+  if (memory === undefined) return believed;
   const trust = memory.own.length / (memory.own.length + packageShrink);
-  return trust * lowMedianOf(memory.own) + (1 - trust) * line;
+  return trust * lowMedianOf(memory.own) + (1 - trust) * believed;
 }
 
-const ratiosNow = new WeakMap<PackagesState, number>();
+/** How many times slower than the machine of the priors this site is. */
+function speedOf(state: PackagesState): number {
+  const typical = [1, 40, 50, 2];
+  return predictLine(installPriors.unpack, state.unpack, typical).seconds / predictLine(installPriors.unpack, emptyLine, typical).seconds;
+}
 
-function ratioNow(state: PackagesState): number {
-  const ready = ratiosNow.get(state) ?? medianOf([1, ...state.ratios]);
-  ratiosNow.set(state, ready);
-  return ready;
+export type PackageKind = keyof typeof configurePriors;
+
+/** What the name tells of the work of maintainer scripts: Python packages are compiled, PHP's change the settings of all its programs, libraries do next to nothing. */
+export function kindOf(name: string): PackageKind {
+  if (/^(python3|idle-python)/.test(name)) return 'python';
+  if (/^php\d/.test(name)) return 'php';
+  if (/^(lib|node-|fonts-|r-cran-|gir1\.2-|ruby-|golang-)|-(dev|data|perl|doc)$/.test(name)) return 'library';
+  return 'other';
+}
+
+/** Configuring a package never seen: seconds of its kind, per unit of size (1 + MiB · weight). */
+function kindSeconds(state: PackagesState, work: PackageWork): number {
+  const kind = kindOf(work.name);
+  return (kindRates(state)[kind] ?? 0) * sizeIn(kind, work.debBytes);
+}
+
+function sizeIn(kind: PackageKind, bytes: number): number {
+  return 1 + configurePriors[kind].perMiB * (bytes / MiB);
+}
+
+const rates = new WeakMap<PackagesState['packages'], Readonly<Record<PackageKind, number>>>();
+
+/** Mean seconds per unit of size of all packages of a kind, a bounded share from each, with the prior as if it were some of them. */
+function kindRates(state: PackagesState): Readonly<Record<PackageKind, number>> {
+  const ready = rates.get(state.packages);
+  if (ready !== undefined) return ready;
+  const kinds = Object.keys(configurePriors) as PackageKind[];
+  const speed = speedOf(state);
+  const sums = Object.fromEntries(kinds.map((kind) => [kind, { seconds: kindShrink * configurePriors[kind].seconds * speed, size: kindShrink }])) as Record<PackageKind, { seconds: number; size: number }>;
+  for (const [name, memory] of Object.entries(state.packages)) {
+    const kind = kindOf(name);
+    const size = sizeIn(kind, memory.bytes);
+    sums[kind].seconds += Math.min(lowMedianOf(memory.own), configurePriors[kind].most * speed * size);
+    sums[kind].size += size;
+  }
+  const found = Object.fromEntries(kinds.map((kind) => [kind, sums[kind].seconds / sums[kind].size])) as Record<PackageKind, number>;
+  rates.set(state.packages, found);
+  return found;
 }
 
 /** Seconds of the triggers that ran in this package's own name (M2's way: counted with the package). */
@@ -137,15 +183,40 @@ export function ownTriggerSeconds(state: PackagesState, work: PackageWork): numb
   return lowMedianOf(known(state.packages, work.name)?.triggers ?? []);
 }
 
-/** M3's way: each trigger once per transaction, if a package of it may cause it, scaled by the size of the image. */
+/** M3's way: each trigger once per transaction, as far as a package of it may cause it, scaled by the size of the image. */
 export function triggerSeconds(state: PackagesState, packages: readonly PackageWork[], installed: number): number {
   const size = sizeFactor(installed + packages.length);
-  const seen = packages.filter((work) => Object.hasOwn(state.packages, work.name));
-  return Object.values(state.triggers).reduce((sum, trigger) => {
-    const suspects = seen.some((work) => !Object.hasOwn(trigger.without, work.name));
-    const rate = seen.length < packages.length ? trigger.runs / (state.transactions + 1) : 0;
-    return sum + (suspects ? 1 : rate) * lowMedianOf(trigger.seconds) * size;
+  const names = new Set(packages.map((work) => work.name));
+  return Object.entries(state.triggers).reduce((sum, [owner, trigger]) => {
+    const possible = trigger.below || installed > 0 || names.has(owner);
+    return possible ? sum + likelihood(state, owner, packages) * lowMedianOf(trigger.seconds) * size : sum;
   }, 0);
+}
+
+/**
+ * How likely a trigger runs. Suspects are packages that were never in a transaction without it: one of them is the cause after the first run
+ * (its chance: the share of the suspects that are here), and each is one after many. Packages never seen count by how often it ran at all,
+ * if that is more often than not.
+ */
+function likelihood(state: PackagesState, owner: string, packages: readonly PackageWork[]): number {
+  const trigger = known(state.triggers, owner);
+  if (trigger === undefined) return 0;
+  const seen = packages.filter((work) => Object.hasOwn(state.packages, work.name));
+  const all = suspects(state, trigger);
+  const here = seen.filter((work) => all.has(work.name)).length;
+  const blamed = 1 - (1 - here / Math.max(1, all.size)) ** trigger.runs;
+  const rate = trigger.runs / (state.transactions + 1);
+  return Math.max(blamed, seen.length < packages.length && rate > 0.5 ? rate : 0);
+}
+
+const suspectsOf = new WeakMap<TriggerMemory, { packages: PackagesState['packages']; names: ReadonlySet<string> }>();
+
+function suspects(state: PackagesState, trigger: TriggerMemory): ReadonlySet<string> {
+  const ready = suspectsOf.get(trigger);
+  if (ready?.packages === state.packages) return ready.names;
+  const names = new Set(Object.keys(state.packages).filter((name) => !Object.hasOwn(trigger.without, name)));
+  suspectsOf.set(trigger, { packages: state.packages, names });
+  return names;
 }
 
 /** Files that a package brings: as unpacked here, else by its bytes. */
@@ -162,27 +233,6 @@ function known<T>(record: Readonly<Record<string, T>>, name: string): T | undefi
 function sizeFactor(packages: number): number {
   return (triggerPackages + packages) / triggerPackages;
 }
-
-const lines = new WeakMap<PackagesState['packages'], readonly number[]>();
-
-/** One package by the line through all known packages (each one's median counts once). */
-function linePackage(state: PackagesState, bytes: number, files: number): number {
-  const [base = 0, perMiB = 0, perFiles = 0] = lineOf(state.packages);
-  return base + perMiB * (bytes / MiB) + perFiles * (files / 1000);
-}
-
-function lineOf(packages: PackagesState['packages']): readonly number[] {
-  const ready = lines.get(packages);
-  if (ready !== undefined) return ready;
-  const entries = Object.values(packages);
-  const rows = entries.slice(-mostFitted).map((memory) => [lowMedianOf(memory.own), 1, memory.bytes / MiB, memory.files / 1000]);
-  const state: LineState = rows.length === 0 ? emptyLine : { rows };
-  const { coefficients } = fitLine(installPriors.package, state);
-  lines.set(packages, coefficients);
-  return coefficients;
-}
-
-const mostFitted = 250;
 
 function grouped(rows: readonly PackageTiming[]): Map<string, PackageTiming[]> {
   const groups = new Map<string, PackageTiming[]>();

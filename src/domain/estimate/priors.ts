@@ -25,10 +25,10 @@ export const installPriors = {
   M0: { coefficients: [2, 0.35], spread: 0.7, floor: 0.1 },
   /** Quantities: 1, MiB, packages, thousands of files. */
   M1: { coefficients: [1, 0.12, 0.06, 0.3], spread: 0.6, floor: 0.1 },
-  /** One package, unpack and configure. Quantities: 1, MiB, thousands of files. */
-  package: { coefficients: [0.05, 0.12, 0.3], spread: 1, floor: 0.003 },
-  /** What a transaction takes besides its packages' phases. Quantities: 1, packages. */
-  overhead: { coefficients: [1, 0.005], spread: 0.6, floor: 0.1 },
+  /** All unpacking of a transaction. Quantities: 1, MiB, packages, thousands of files. */
+  unpack: { coefficients: [0.04, 0.042, 0.0075, 0.033], spread: 0.6, floor: 0.1 },
+  /** What a transaction takes besides its packages' phases: planning, the tree of the layers below. Quantities: 1, packages, packages of layers above the base. */
+  overhead: { coefficients: [0.5, 0.0005, 0.01], spread: 0.6, floor: 0.1 },
 } as const satisfies Record<string, LinePrior>;
 
 /** Relative error expected of each model before it has a record. */
@@ -45,3 +45,14 @@ export const packageCap = { factor: 10, seconds: 10 } as const;
 
 /** A trigger's time grows as (this + packages in the image): it looks at all of them. */
 export const triggerPackages = 300;
+
+/** Configuring a package of a kind: seconds · (1 + perMiB · MiB); no package counts for more than `most` per unit. */
+export const configurePriors = {
+  python: { seconds: 0.1, perMiB: 3, most: 1 },
+  php: { seconds: 0.4, perMiB: 0, most: 4 },
+  library: { seconds: 0.004, perMiB: 0, most: 1 },
+  other: { seconds: 0.05, perMiB: 0, most: 2 },
+} as const;
+
+/** The prior of a kind counts as so many packages. */
+export const kindShrink = 5;
