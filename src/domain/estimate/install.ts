@@ -47,6 +47,7 @@ export const coldInstall: InstallState = { M0: emptyLine, M1: emptyLine, package
 
 const MiB = 1024 * 1024;
 const kept = 20;
+const clearly = 0.8;
 const enough = 5; // fewer past predictions prove nothing
 
 /** Predicted seconds of an installation by one model. */
@@ -77,7 +78,7 @@ function overhead(state: LineState, { packages, installed }: InstallWork): numbe
   return predictLine(installPriors.overhead, state, [1, packages.length, installed]).seconds;
 }
 
-/** The model with the least median error on this site; while the record is short: M3 once packages were seen, else M1. */
+/** The model with the least median error on this site, a simpler one only if it is clearly better; while the record is short: M3 once packages were seen, else M1. */
 export function bestModel(state: InstallState): InstallModel {
   const ready = bests.get(state) ?? findBest(state);
   bests.set(state, ready);
@@ -89,7 +90,7 @@ const bests = new WeakMap<InstallState, InstallModel>();
 function findBest(state: InstallState): InstallModel {
   if (installModels.some((model) => state.record[model].length < enough)) return state.packages.transactions > 0 ? 'M3' : 'M1';
   const error = (model: InstallModel): number => medianOf(state.record[model].map(Math.abs));
-  return [...installModels].reverse().reduce((best, model) => (error(model) < error(best) ? model : best));
+  return [...installModels].reverse().reduce((best, model) => (error(model) < clearly * error(best) ? model : best));
 }
 
 /** @returns the state after one installation; unchanged if its seconds cannot be */

@@ -70,7 +70,7 @@ function whyInstall(state: InstallState): string {
     return `only ${counted(record.length, 'installation')} told so far how good the models are (${enough} are needed); until then ${best === 'M1' ? 'the line in bytes, packages and files, since no package was seen yet' : 'the one that knows single packages'}`;
   }
   const others = installModels.filter((model) => model !== best).map((model) => `${model} ${error(model)}`);
-  return `least median error of the last ${record.length} installations: ${error(best)}, against ${others.join(', ')}`;
+  return `median error of the last ${record.length} installations: ${error(best)}, against ${others.join(', ')}; a simpler model is taken only if it is clearly better`;
 }
 
 function counted(n: number, what: string): string {
