@@ -15,6 +15,9 @@ import { coldSite, learn, predict, predictAll } from '../src/domain/estimate/sit
 import { coldTransfer, learnTransfer, predictTransfer } from '../src/domain/estimate/transfer.js';
 import type { PackageTiming } from '../src/domain/image.js';
 import { stages } from '../src/domain/plan.js';
+import { errorsOf, judgeFolds } from './bench/estimate-folds.js';
+import { judged } from './bench/estimates.js';
+import { readData } from './bench/run-data.js';
 import { greedy, leastRecentlyUsed, none } from './simulate/policies.js';
 import { Site, type Policy } from './simulate/site.js';
 import { ClosureBook, makeTrace, readClosures } from './simulate/trace.js';
@@ -162,6 +165,13 @@ t.test('install: names that every object has are packages like others', async (t
   const state = learnInstall(coldInstall, odd);
   const { seconds } = predictInstall(state, 'M3', { packages: [{ name: 'constructor', debBytes: MiB }, { name: 'toString', debBytes: MiB }], installed: 0 });
   t.ok(Number.isFinite(seconds) && seconds > 0);
+});
+
+t.test('install: real installations, each set said by models that learned from others (test/data/install-runs.json)', async (t) => {
+  const few = judged(judgeFolds(readData().runs));
+  const m3 = errorsOf(few, (outcome) => outcome.said.M3);
+  t.ok(few.length >= 36 && m3.mean <= 0.1 && m3.p90 <= 0.2 && m3.worst <= 0.35, `${few.length} sets and images: ${JSON.stringify(m3)}`);
+  t.ok(m3.mean < 0.5 * errorsOf(few, (outcome) => outcome.said.M0).mean, "half the error of the paper's line, or less");
 });
 
 // ---------------------------------------------------------------- transfer and the other stages

@@ -56,7 +56,7 @@ function report(outcomes: readonly Outcome[], runs: readonly InstallRun[], made:
   const few = judged(outcomes);
   const on = (all: readonly Outcome[], below: string): readonly Outcome[] => all.filter((outcome) => outcome.below === below);
   const kinds: [string, readonly Outcome[]][] = [['on the base image', on(few, 'base')], ['on a cache image', on(few, 'cache')], ['both', few.filter((outcome) => outcome.below !== 'scratch')], ['from scratch: base and installation', on(few, 'scratch')], ['all sets, on the base image', on(outcomes, 'base')]];
-  const rows = kinds.flatMap(([name, all]) => [
+  const rows = kinds.filter(([, all]) => all.length > 0).flatMap(([name, all]) => [
     ...installModels.map((model) => errorRow(`${name} | ${model}`, errorsOf(all, (outcome) => outcome.said[model]))),
     errorRow(`${name} | as planned`, errorsOf(all, (outcome) => outcome.chosen)),
   ]);
@@ -64,14 +64,23 @@ function report(outcomes: readonly Outcome[], runs: readonly InstallRun[], made:
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   const unseen = few.reduce((sum, outcome) => sum + outcome.unseen, 0) / few.reduce((sum, outcome) => sum + outcome.packages, 0);
   return [
-    `${runs.length} installations of ${new Set(runs.map((run) => run.set)).size - 1} sets (${made}); measured is the median of the repeats, which lie ${percent(medianOf(few.map((outcome) => outcome.repeat)))} from it (median; worst ${percent(Math.max(...few.map((outcome) => outcome.repeat)))}).`,
-    `The figures are about the ${packageSets.length} sets of package-sets.ts, each predicted by models that learned from other sets only; ${percent(unseen)} of their packages were in none of those.`,
+    `${runs.length} installations of ${new Set(runs.filter((run) => run.set !== '').map((run) => run.set)).size} sets (${made}); ${noise(few, runs)}`,
+    `The figures are about the ${packageSets.length} sets of package-sets.ts, each predicted by models that learned from other sets only (${on(few, 'base').length} on the base image, ${on(few, 'cache').length} on a cache image); ${percent(unseen)} of their packages were in none of those.`,
     '', '| image | model | mean error | 90 % below | worst | bias |', '|---|---|---|---|---|---|', ...rows, '',
-    `Choice among nothing, the base and the cache image by what was said, ${lost.length} sets: ${lost.filter((one) => one.right).length} right, mean regret ${percent(lost.reduce((sum, one) => sum + one.regret, 0) / lost.length)} of the time to the packed image at the hosts, worst ${percent(Math.max(...lost.map((one) => one.regret)))}.`,
+    `Choice among the images measured (${[...new Set(few.map((outcome) => outcome.below))].join(', ')}) by what was said, ${lost.length} sets: ${lost.filter((one) => one.right).length} right, mean regret ${percent(lost.reduce((sum, one) => sum + one.regret, 0) / lost.length)} of the time to the packed image at the hosts, worst ${percent(Math.max(...lost.map((one) => one.regret)))}.`,
     '', '| set, on the base image | packages | never seen | measured s | M0 | M1 | M2 | M3 |', '|---|---|---|---|---|---|---|---|',
     ...on(few, 'base').map((outcome) => `| ${outcome.set} | ${outcome.packages} | ${outcome.unseen} | ${outcome.measured.toFixed(2)} | ${installModels.map((model) => outcome.said[model].toFixed(2)).join(' | ')} |`),
     '', '![predicted against measured seconds](estimates.svg)',
   ].join('\n');
+}
+
+/** What is known of the noise of a measurement. */
+function noise(few: readonly Outcome[], runs: readonly InstallRun[]): string {
+  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+  const counts = new Map<string, number>();
+  for (const run of runs) counts.set(`${run.below} ${run.set}`, (counts.get(`${run.below} ${run.set}`) ?? 0) + 1);
+  if (Math.max(...counts.values()) === 1) return 'Each was measured once: what two measurements of the same set differ by is not taken out.';
+  return `Measured is the median of the repeats, which lie ${percent(medianOf(few.map((outcome) => outcome.repeat)))} from it (median; worst ${percent(Math.max(...few.map((outcome) => outcome.repeat)))}).`;
 }
 
 function errorRow(name: string, { mean, p90, worst, bias }: ErrorFigures): string {
