@@ -43,7 +43,7 @@ export interface InstallState {
   readonly record: Readonly<Record<InstallModel, readonly number[]>>;
 }
 
-export const coldInstall: InstallState = { M0: emptyLine, M1: emptyLine, packages: noPackages, overhead: { M2: emptyLine, M3: emptyLine }, record: { M0: [], M1: [], M2: [], M3: [] } };
+export const coldInstall: InstallState = { M0: emptyLine, M1: emptyLine, packages: { ...noPackages, shipped: true }, overhead: { M2: emptyLine, M3: emptyLine }, record: { M0: [], M1: [], M2: [], M3: [] } };
 
 const MiB = 1024 * 1024;
 const kept = 20;

@@ -40,9 +40,12 @@ export interface PackagesState {
   readonly transactions: number;
   /** Seconds of all unpacking of a transaction. Quantities: 1, MiB, packages, thousands of files. */
   readonly unpack: LineState;
+  /** Whether what gridvc ships about single packages is believed; false where models are judged by the sets that it was measured with. */
+  readonly shipped: boolean;
 }
 
-export const noPackages: PackagesState = { packages: {}, triggers: {}, transactions: 0, unpack: emptyLine };
+/** Nothing measured here, and nothing believed of single packages. */
+export const noPackages: PackagesState = { packages: {}, triggers: {}, transactions: 0, unpack: emptyLine, shipped: false };
 
 /** A package to be installed, as estimates see it. */
 export interface PackageWork {
@@ -63,6 +66,7 @@ export function learnPackages(state: PackagesState, phases: readonly PackageTimi
     triggers: learnTriggers(state, good.filter((row) => row.phase === 'trigger'), names, sizeFactor(installed + names.length)),
     transactions: state.transactions + 1,
     unpack: learnUnpack(state.unpack, inside),
+    shipped: state.shipped,
   };
 }
 
@@ -125,7 +129,7 @@ export function ownSeconds(state: PackagesState, work: PackageWork): number {
 /** Seconds of configuring one package: the median of its last ones; never seen here: what gridvc comes with, or others of its kind. */
 export function configureSeconds(state: PackagesState, work: PackageWork): number {
   const memory = known(state.packages, work.name);
-  const shipped = known(packagePriors, work.name);
+  const shipped = state.shipped ? known(packagePriors, work.name) : undefined;
   const believed = shipped === undefined ? kindSeconds(state, work) : shipped * speedOf(state);
   if (memory === undefined) return believed;
   const trust = memory.own.length / (memory.own.length + packageShrink);
