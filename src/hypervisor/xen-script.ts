@@ -5,7 +5,7 @@
  *
  * Under the host's home:  layers/<digest>.sqfs     loops/<digest>.users/<owner>.<id>     mnt/<digest> (kernel layers)
  *   xen/<owner>/<id>/disk.img (sparse ext4, the disk limit)  domain.cfg (typed by xen-config.ts)  xl.cfg (with disks)
- *     settings defined started console.log           templates/overlay-<MiB>.ext4
+ *     settings defined begun started console.log           templates/overlay-<MiB>.ext4
  * A layer has one read-only loop device per host, released with its last domain; a private disk has its own.
  * Domains are named gv-<owner>-<id>: one head touches only its own. They are created without a watching process
  * (xl create -e) and all their ends are "preserve": a dead one stays, with its console, until we remove it.
@@ -166,9 +166,11 @@ define)
   id=$1 disk=$2
   dir=$nodes/$id
   lock_node "$id"
-  look "$id"
-  if [ $state = running ] && [ -e "$dir/started" ]; then cat > /dev/null; exit 0; fi
-  if [ $state != none ] || [ -d "$dir" ]; then undo "$id"; fi
+  if [ -d "$dir" ]; then
+    look "$id"
+    if [ $state = running ] && [ -e "$dir/started" ]; then cat > /dev/null; exit 0; fi
+    undo "$id"
+  fi
   shift 2
   lower=
   while [ "$1" != -- ]; do
@@ -195,10 +197,14 @@ start)
   dir=$nodes/$id
   [ -f "$dir/defined" ] || fail 44 "node $id was never defined here"
   lock_node "$id"
-  look "$id"
-  if [ $state = running ] && [ -e "$dir/started" ]; then exit 0; fi
-  if [ $state != none ]; then drain "$id"; destroy "$id"; fi
-  rm -f "$dir/started"
+  # What was never begun has no domain: asking xl would be a tenth of a start.
+  if [ -e "$dir/begun" ]; then
+    look "$id"
+    if [ $state = running ] && [ -e "$dir/started" ]; then exit 0; fi
+    if [ $state != none ]; then drain "$id"; destroy "$id"; fi
+    rm -f "$dir/started"
+  fi
+  : > "$dir/begun"
   read -r lower < "$dir/settings"
   take_layers "$id" $lower
   mount_kernel "\${lower%% *}"
@@ -313,7 +319,10 @@ export const blockScript = `#!/bin/sh
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 [ "$1" = add ] || exit 0
 device=$(xenstore-read "$XENBUS_PATH/params")
-if number=$(stat -L -c %t:%T "$device"); then exec xenstore-write "$XENBUS_PATH/physical-device" "$number" "$XENBUS_PATH/physical-device-path" "$device" "$XENBUS_PATH/hotplug-status" connected; fi
+if IFS=: read -r major minor < "/sys/class/block/\${device#/dev/}/dev"; then
+  number=$(printf '%x:%x' "$major" "$minor")
+  exec xenstore-write "$XENBUS_PATH/physical-device" "$number" "$XENBUS_PATH/physical-device-path" "$device" "$XENBUS_PATH/hotplug-status" connected
+fi
 xenstore-write "$XENBUS_PATH/hotplug-error" "gridvc: there is no device $device" "$XENBUS_PATH/hotplug-status" error
 exit 1
 `;
