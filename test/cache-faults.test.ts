@@ -27,7 +27,7 @@ else {
     const server = new PackageServer(join(site.home, 'packages'));
     server.add(
       { name: 'gv-lib', bytes: 100_000 }, { name: 'gv-a', depends: 'gv-lib' }, { name: 'gv-b', depends: 'gv-lib' }, { name: 'gv-moved' }, { name: 'gv-bad', postinst: 'echo about to fail\nexit 7' },
-      { name: 'gv-slow', postinst: 'sleep 3', bytes: 20_000_000 }, { name: 'gv-big', bytes: 14_000_000 }, { name: 'gv-bigger', bytes: 22_000_000 }, { name: 'gv-huge', bytes: 80_000_000 },
+      { name: 'gv-slow', postinst: 'sleep 3', bytes: 20_000_000 }, { name: 'gv-big', bytes: 14_000_000 }, { name: 'gv-bigger', bytes: 30_000_000 }, { name: 'gv-huge', bytes: 80_000_000 },
     );
     await server.start();
     t.teardown(() => server.stop());
@@ -99,7 +99,7 @@ else {
       world.configure((config) => Object.assign(config, { cache: { idleSeconds: 0, leastSeconds: 0 } }));
       await world.stop();
       await world.start();
-      await until(async () => readdirSync(join(home, 'staging')).some((name) => existsSync(join(home, 'staging', name, 'upper/usr/share/gv-slow'))));
+      await until(async () => (await traces(join(home, 'staging'))).some((line) => line.includes('gv-slow')));
       world.kill();
       t.same(await heldBelow(join(home, 'staging')), []);
       await world.start();
