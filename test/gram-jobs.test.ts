@@ -156,6 +156,9 @@ class TestCouriers implements Couriers {
   async append(url: string, _credential: JobCredential, bytes: AsyncIterable<Uint8Array>): Promise<void> {
     for await (const piece of bytes) this.shown.set(url, (this.shown.get(url) ?? '') + Buffer.from(piece).toString());
   }
+  async appendPiece(url: string, _credential: JobCredential, piece: Uint8Array): Promise<void> {
+    this.shown.set(url, (this.shown.get(url) ?? '') + Buffer.from(piece).toString());
+  }
   async read(): Promise<Uint8Array> {
     throw new GridError('not-found', 'nothing there');
   }

@@ -19,6 +19,8 @@ const callbackSeconds = 10;
 const stallSeconds = 60;
 const fileSeconds = 900;
 const headBytes = 8192;
+/** What a fresh TCP connection takes without waiting for the other end. */
+const atOnceBytes = 32 * 1024;
 /** Client ends that show what they are given; any other path is a file there. */
 const devices: ReadonlySet<string> = new Set(['/dev/stdout', '/dev/stderr']);
 
@@ -43,7 +45,7 @@ export class GsiCouriers implements Couriers {
     }
   }
 
-  async append(url: string, credential: JobCredential, bytes: AsyncIterable<Uint8Array>, left: () => void = () => {}): Promise<void> {
+  async append(url: string, credential: JobCredential, bytes: AsyncIterable<Uint8Array>): Promise<void> {
     const to = readUserUrl(url);
     const source = bytes[Symbol.asyncIterator]();
     let next = await firstOf(source);
@@ -52,11 +54,9 @@ export class GsiCouriers implements Couriers {
     const alarm = new Alarm(socket, to);
     try {
       const reader = new ByteReader(socket);
-      const target = devices.has(to.pathname) ? `POST /globus-bins/GASSappend?${to.pathname}` : `PUT ${to.pathname}`;
-      socket.write(`${target} HTTP/1.1\r\n${gassHead(to)}Transfer-Encoding: chunked\r\nContent-Type: application/octet-stream\r\n\r\n`);
+      socket.write(`${appendHead(to)}Transfer-Encoding: chunked\r\n\r\n`);
       for (; next !== undefined; next = await alarm.first(firstOf(source))) await alarm.limited(write(socket, next));
       socket.write('0\r\n\r\n');
-      left();
       checkStatus(statusOf(await alarm.limited(reader.until('\r\n', headBytes))), to);
     } catch (error) {
       void source.return?.().catch(() => undefined); // not awaited: it may wait for its next piece
@@ -65,6 +65,23 @@ export class GsiCouriers implements Couriers {
       alarm.off();
       socket.destroy();
     }
+  }
+
+  async appendPiece(url: string, credential: JobCredential, piece: Uint8Array, left: () => void): Promise<void> {
+    const to = readUserUrl(url);
+    const socket = await dialUser(to, credential, this.options);
+    await within(socket, stallSeconds, async () => {
+      const reader = new ByteReader(socket);
+      const small = piece.length <= atOnceBytes;
+      socket.cork(); // one write: a second one would wait in this process for the end of the first
+      socket.write(`${appendHead(to)}Content-Length: ${piece.length}\r\n\r\n`);
+      socket.write(piece, () => small || left());
+      socket.uncork();
+      if (small) left();
+      checkStatus(statusOf(await reader.until('\r\n', headBytes)), to);
+    }).catch((error: unknown) => {
+      throw asUnavailable(error, to);
+    });
   }
 
   async read(url: string, credential: JobCredential, most: number): Promise<Uint8Array> {
@@ -84,6 +101,11 @@ export class GsiCouriers implements Couriers {
       throw isGridError(error, 'too-large') ? tooLarge(to, most) : asUnavailable(error, to);
     });
   }
+}
+
+function appendHead(to: URL): string {
+  const target = devices.has(to.pathname) ? `POST /globus-bins/GASSappend?${to.pathname}` : `PUT ${to.pathname}`;
+  return `${target} HTTP/1.1\r\n${gassHead(to)}Content-Type: application/octet-stream\r\n`;
 }
 
 function gassHead(to: URL): string {

@@ -81,8 +81,5 @@ async function say(live: LiveJob, tools: JobTools, stream: 'stdout' | 'stderr', 
 }
 
 async function send(live: LiveJob, tools: JobTools, url: string, bytes: Uint8Array): Promise<void> {
-  async function* one(): AsyncGenerator<Uint8Array> {
-    yield bytes;
-  }
-  await unlessAborted(live.signal, tools.couriers.append(url, live.credential, one()));
+  await unlessAborted(live.signal, tools.couriers.appendPiece(url, live.credential, bytes, () => {}));
 }

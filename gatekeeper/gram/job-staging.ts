@@ -70,11 +70,7 @@ export async function openOutlets(live: LiveJob, tools: JobTools, program: Progr
 export async function sinkOf(live: LiveJob, tools: JobTools, to: Destination, { name, total }: { name: 'stdout' | 'stderr'; total: number }): Promise<Sink[]> {
   if (to.kind === 'kept') return [await tools.kept.sink(live.id, name, total)];
   if (to.kind !== 'stream') return [];
-  return [{ name: shown(to.url), write: (bytes, left) => tools.couriers.append(to.url, live.credential, once(bytes), left) }];
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
+  return [{ name: shown(to.url), write: (bytes, left) => tools.couriers.appendPiece(to.url, live.credential, bytes, left) }];
 }
 
 /** Sends output that is wanted as a file, then the files of file_stage_out. Throws JobError 155. */

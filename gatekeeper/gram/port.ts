@@ -68,8 +68,10 @@ export interface JobState {
 export interface Couriers {
   /** One callback; "gone" if nobody listens there any more (the contact is then dropped). 10 s deadline. */
   callback(url: string, credential: JobCredential, state: JobState): Promise<'delivered' | 'gone'>;
-  /** Appends to a GASS URL (https://client:port/dev/stdout, or a file path: PUT) as the bytes come. Empty input sends nothing. Rejects `unavailable`. `left` is called as soon as all is handed to the system: it arrives even if this process dies. */
-  append(url: string, credential: JobCredential, bytes: AsyncIterable<Uint8Array>, left?: () => void): Promise<void>;
+  /** Appends to a GASS URL (https://client:port/dev/stdout, or a file path: PUT) as the bytes come. Empty input sends nothing. Rejects `unavailable`. */
+  append(url: string, credential: JobCredential, bytes: AsyncIterable<Uint8Array>): Promise<void>;
+  /** One piece, not empty, in one write. `left` is called as soon as the system has it all: it arrives even if this process dies then. Rejects as `append`. */
+  appendPiece(url: string, credential: JobCredential, piece: Uint8Array, left: () => void): Promise<void>;
   /** Reads a GASS URL (executable, stdin), at most `most` bytes. Rejects `not-found`, `unavailable`, `bad-request` when it is larger. */
   read(url: string, credential: JobCredential, most: number): Promise<Uint8Array>;
 }

@@ -86,7 +86,12 @@ export class TestJobs implements GramJobs {
     await this.#tell(path, job);
     if (job.state !== states.active || /\/bin\/sleep/.test(job.rsl)) return;
     const output = /"stdout" = \$\("GLOBUSRUN_GASS_URL"\)/.test(job.rsl) ? /"GLOBUSRUN_GASS_URL" "([^"]+)"/.exec(job.rsl)?.[1] : undefined;
-    if (output !== undefined) await this.couriers().append(`${output}/dev/stdout`, job.credential, pieces('hello ', 'from ', 'the job\n'));
+    if (output !== undefined) {
+      await this.couriers().append(`${output}/dev/stdout`, job.credential, pieces('hello ', 'from '));
+      let left = 0;
+      await this.couriers().appendPiece(`${output}/dev/stdout`, job.credential, Buffer.from('the job\n'), () => left++);
+      if (left !== 1) throw new Error(`a piece left ${left} times`);
+    }
     if (/\/bin\/false/.test(job.rsl)) [job.state, job.failureCode] = [states.failed, codes.executableNotFound];
     else job.state = states.done;
     await this.#tell(path, job);
