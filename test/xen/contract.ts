@@ -56,7 +56,7 @@ export async function contractTests(t: Test, { bed }: World): Promise<void> {
       return answered ?? runCommand(words, { seconds: 120 });
     },
     traces: () => holdings(dom0),
-    cuts: [300, 1500, 4000],
+    cuts: [400, 3000], // before and in the middle of xl create
     many: 2,
   });
 }
