@@ -37,6 +37,7 @@ export async function raiseWorld(say: (line: string) => void): Promise<World> {
     await must(['proxy', 'init']);
     await must(['host', 'drain', `${site}-host1`]); // the embedded grid's own, which runs containers
     for (const dom0 of bed.dom0s) say((await register(dom0, bed)).stdout.trim());
+    await endClusters(); // of a run before that was killed
     await must(['plan', '--count', '1'], 600); // waits for the base image
     const events = async (id: string): Promise<readonly EventView[]> => {
       const client = await connectTo(testHome);
@@ -60,6 +61,11 @@ export async function raiseWorld(say: (line: string) => void): Promise<World> {
     await undo.run().catch((second: unknown) => say(`while undoing: ${String(second)}`));
     throw error;
   }
+}
+
+async function endClusters(): Promise<void> {
+  const living = json<readonly ClusterView[]>(await gridvc(['list', '--json'])).filter(({ state }) => state !== 'destroyed' && state !== 'failed');
+  if (living.length > 0) await must(['destroy', '--wait', ...living.map(({ id }) => id)]);
 }
 
 /** `gridvc host add`, as docs/xen.md tells an administrator. */
