@@ -49,6 +49,7 @@ export function hubConfig(hub: HubConfig): string {
     'tls-server',
     ...commonOptions,
     `port ${hub.port}`,
+    'multihome', // answers come from the address that was asked: a gatekeeper may have several, and clients refuse another one's
     `dev ${hub.device}`,
     `ifconfig ${hubAddress(hub.block)} ${netmask(hub.block.prefix)}`,
     'ifconfig-noexec',
