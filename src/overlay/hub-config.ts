@@ -49,6 +49,7 @@ export function hubConfig(hub: HubConfig): string {
     'tls-server',
     ...commonOptions,
     `port ${hub.port}`,
+    'multihome', // a gatekeeper with several addresses must answer from the one that the nodes ask, or they drop the answer
     `dev ${hub.device}`,
     `ifconfig ${hubAddress(hub.block)} ${netmask(hub.block.prefix)}`,
     'ifconfig-noexec',
