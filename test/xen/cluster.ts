@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { Test } from 'tap';
 import { domains, hostHome, inDom0, json, leftOn, must, register, until, type World } from './world.js';
-import { gridvc } from '../support/grid.js';
+import { gridvc } from './world.js';
 import type { HostView } from '../../src/domain/admin-views.js';
 
 /** Passes a number around all processes of an MPI program; each says where it is. */

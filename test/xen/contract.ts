@@ -11,7 +11,7 @@ import { makeSshKey } from '../../src/pki/ssh-key.js';
 import type { NodeTransport } from '../../src/ports.js';
 import { runCommand } from '../../src/proc/command.js';
 import { driverContract } from '../support/driver-contract.js';
-import { testHome } from '../support/grid.js';
+import { xenHome } from './world.js';
 import { testImage, testKernel, workshop, testCache } from '../support/layers.js';
 import { holdings, hostHome, until, type World } from './world.js';
 
@@ -20,10 +20,10 @@ const owner = 'contract-000000';
 export async function contractTests(t: Test, { bed }: World): Promise<void> {
   const [dom0] = bed.dom0s;
   const { private: key, public: publicKey } = makeSshKey('contract');
-  const keyFile = join(testHome, 'contract-key');
+  const keyFile = join(xenHome, 'contract-key');
   writeFileSync(keyFile, key);
   chmodSync(keyFile, 0o600);
-  const known = join(testHome, 'contract-known');
+  const known = join(xenHome, 'contract-known');
   writeFileSync(known, `* ${publicKey}\n`);
   const layers = await testImage([]);
   const kernel = await testKernel();

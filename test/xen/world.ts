@@ -2,16 +2,20 @@
  * What the tests on real Xen stand on: the bed (two dom0s), a grid with one site whose head has them as its hosts, registered
  * as an administrator registers any host, and ways to look at the dom0s beside the product.
  */
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hostHome, registrations } from '../../src/cli/xen-bed/hosts.js';
 import { raiseBed, type Dom0, type XenBed } from '../../src/cli/xen-bed/bed.js';
 import { Releases } from '../../src/cli/releases.js';
 import type { ClusterView, EventView } from '../../src/domain/views.js';
-import { gridvc, prepareHome, testHome, type Ran } from '../support/grid.js';
+import { gridvc as gridvcIn, testHome, type Ran } from '../support/grid.js';
 import { connectTo } from '../bench/connection.js';
 
 export const site = 'xen';
+/** Its own: the other tests' grid has other sites. */
+export const xenHome = `${testHome}-xen`;
+export const gridvc: typeof gridvcIn = (words, options = {}) => gridvcIn(words, { ...options, env: { GRIDVC_HOME: xenHome, ...options.env } });
+
 export interface World {
   readonly bed: XenBed;
   create(words: readonly string[], seconds?: number): Promise<ClusterView>;
@@ -28,8 +32,8 @@ export interface World {
 export async function raiseWorld(say: (line: string) => void): Promise<World> {
   const undo = new Releases();
   try {
-    prepareHome();
-    const bed = await raiseBed({ home: testHome, signal: new AbortController().signal, say });
+    mkdirSync(xenHome, { recursive: true, mode: 0o711 });
+    const bed = await raiseBed({ home: xenHome, signal: new AbortController().signal, say });
     undo.add(() => bed.stop());
     undo.add(() => gridvc(['grid', 'down', '--force']));
     await must(['grid', 'down', '--force']); // of a run before that was killed
@@ -40,7 +44,7 @@ export async function raiseWorld(say: (line: string) => void): Promise<World> {
     await endClusters(); // of a run before that was killed
     await must(['plan', '--count', '1'], 600); // waits for the base image
     const events = async (id: string): Promise<readonly EventView[]> => {
-      const client = await connectTo(testHome);
+      const client = await connectTo(xenHome);
       try {
         return await client.awaitEvents(id, 0, 0);
       } finally {
@@ -146,8 +150,8 @@ export async function imageOn(dom0: Dom0, world: Pick<World, 'create' | 'destroy
   return { kernel, layers: [base] };
 }
 
-export const headLog = (): string => join(testHome, 'grid', 'log', `head-${site}.log`);
-export const headPid = (): number => Number(readFileSync(join(testHome, 'grid', 'run', `head-${site}.pid`), 'utf8'));
+export const headLog = (): string => join(xenHome, 'grid', 'log', `head-${site}.log`);
+export const headPid = (): number => Number(readFileSync(join(xenHome, 'grid', 'run', `head-${site}.pid`), 'utf8'));
 
 export { hostHome };
 export type { Dom0, XenBed };
