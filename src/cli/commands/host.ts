@@ -38,6 +38,12 @@ export function addHostCommands(program: Command): void {
     command('drain <name>', 'no new nodes there; what runs goes on').action(action(async (name: string, options: HeadOptions, _command: Command) => (await import('../hosts.js')).setState(name, 'draining', options))),
     'sudo gridvc host drain dom0-1',
   );
-  command('open <name>', 'new nodes may come again').action(action(async (name: string, options: HeadOptions, _command: Command) => (await import('../hosts.js')).setState(name, 'open', options)));
-  command('remove <name>', 'forget a registered host that has no nodes').action(action(async (name: string, options: HeadOptions, _command: Command) => (await import('../hosts.js')).remove(name, options)));
+  example(
+    command('open <name>', 'new nodes may come again').action(action(async (name: string, options: HeadOptions, _command: Command) => (await import('../hosts.js')).setState(name, 'open', options))),
+    'sudo gridvc host open dom0-1',
+  );
+  example(
+    command('remove <name>', 'forget a registered host that has no nodes').action(action(async (name: string, options: HeadOptions, _command: Command) => (await import('../hosts.js')).remove(name, options))),
+    'sudo gridvc host remove dom0-1',
+  );
 }
