@@ -42,7 +42,8 @@ export function readAttributeCertificate(whole: Der): AttributeCertificate {
   const outer = new DerReader(whole.body);
   const content = outer.next(tags.sequence);
   const algorithm = outer.next(tags.sequence);
-  const signatureValue = readBits(outer.next()).bytes;
+  const { bytes: signatureValue, unused } = readBits(outer.next());
+  if (unused !== 0) throw new DerError('the signature is not whole bytes');
   outer.end();
   const reader = new DerReader(content.body);
   if (readSmall(reader.next()) !== 1) throw new DerError('attribute certificate of an unknown version');

@@ -26,7 +26,8 @@ export function readCrl(raw: Uint8Array): Crl {
   const outer = new DerReader(readOne(raw, tags.sequence).body);
   const tbs = outer.next(tags.sequence);
   const algorithm = outer.next(tags.sequence);
-  const signature = readBits(outer.next()).bytes;
+  const { bytes: signature, unused } = readBits(outer.next());
+  if (unused !== 0) throw new DerError('the signature is not whole bytes');
   outer.end();
   const signed = readAlgorithm(algorithm);
   const checked = new Map<string, boolean>();

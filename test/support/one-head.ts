@@ -8,6 +8,7 @@ import { HeadClient } from '../../gatekeeper/head-client.js';
 import { makeIdentities } from '../../src/cli/grid/authority.js';
 import { writeConfigs } from '../../src/cli/grid/config.js';
 import { awaitDaemon, startDaemon, stopProcess } from '../../src/cli/grid/daemons.js';
+import { gridDown } from '../../src/cli/grid/down.js';
 import { gridLayout, type GridLayout, type SiteLayout } from '../../src/cli/grid/layout.js';
 import { dropNetworks, raiseNetworks } from '../../src/cli/grid/network.js';
 import { runningPid } from '../../src/cli/grid/state.js';
@@ -44,6 +45,7 @@ export async function oneHead(t: Pick<Test, 'teardown'>, name: string, keep = fa
   const [site] = layout.sites;
   if (site === undefined) throw new Error('no site');
   const user = '/O=Grid/OU=gridvc/CN=tester';
+  await gridDown({ home: `${testHome}-${name}`, purge: false, force: true, say: () => {} }); // what a run that was killed has left
   if (!keep) rmSync(`${testHome}-${name}`, { recursive: true, force: true });
   for (const dir of [layout.dir, join(layout.dir, 'run'), join(layout.dir, 'log'), layout.trust, layout.gatekeeper.home, site.home]) mkdirSync(dir, { recursive: true, mode: 0o711 });
   await makeIdentities(layout, user);
