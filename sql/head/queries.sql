@@ -200,5 +200,5 @@ update requests set layers = array(select distinct unnest(layers || $2::text[]))
 select distinct unnest(layers) as digest from requests where state not in ('destroyed', 'failed')
 
 -- :recentAsked
--- what was asked of late, newest first; the maker opens the bundles
-select asked->>'os' as os, asked->'packages' as packages, asked->'bundles' as bundles from requests order by created desc limit $1
+-- what was asked of late and did not fail (an image with a package that cannot be installed cannot be made), newest first; the maker opens the bundles
+select asked->>'os' as os, asked->'packages' as packages, asked->'bundles' as bundles from requests where state <> 'failed' and reason is null order by created desc limit $1
