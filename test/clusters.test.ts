@@ -287,7 +287,8 @@ t.test('clusters', { skip }, async (t) => {
     t.equal((await clusters.getCluster(alice, left.id)).state, 'destroying');
     t.ok((await holds(left.id)).includes('allocation'), 'its addresses are not given to others while its nodes may live');
     await t.rejects(sites.unregisterSite(admin, 'alpha'), { kind: 'wrong-state', message: new RegExp(left.id) });
-    t.match((await clusters.awaitEvents(alice, left.id, 0, 0)).at(-1), { kind: 'warning', text: /site alpha still has its part.*trying again in \d+ s/ });
+    const told = await clusters.awaitEvents(alice, left.id, 0, 0); // the relay may tell of the same silence before or after
+      t.ok(told.some(({ kind, text }) => kind === 'warning' && /site alpha still has its part.*trying again in \d+ s/.test(text)));
     heads.alpha.mood = 'works';
     await until(left.id, 'destroyed');
     t.same(await holds(left.id), []);
