@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
 import { whyNoGrid } from './support/grid.js';
 import { lendBase, testBase, workshop } from './support/layers.js';
-import { holdings, settled, traces } from './support/leaks.js';
+import { holdings, leaked, traces } from './support/leaks.js';
 import { live, oneHead, type OneHead } from './support/one-head.js';
 import { partSpec } from './support/part-spec.js';
 import { PackageServer } from './support/package-server.js';
@@ -187,7 +187,7 @@ else {
       await world.stop();
     });
   });
-  t.test('the machine is as before', async (t) => t.same(await settled(machine), []));
+  t.test('the machine is as before', async (t) => t.same(await leaked(machine), []));
 }
 
 /** A name that fits: a letter and seven more. */

@@ -14,7 +14,7 @@ import type { ClusterView } from '../src/domain/views.js';
 import { issueCertificate, makeAuthority, makeKey, type Issuer } from '../src/pki/issue.js';
 import { ClusterClient } from '../src/soap/client.js';
 import { connectTo } from './bench/connection.js';
-import { holdings, settled } from './support/leaks.js';
+import { holdings, leaked } from './support/leaks.js';
 import { gridvc, prepareHome, root, testHome, whyNoGrid } from './support/grid.js';
 
 const why = whyNoGrid();
@@ -119,7 +119,7 @@ else {
 
     await destroy(cluster.id);
     t.equal((await show(cluster.id)).state, 'destroyed');
-    t.same(await settled(before, places), [], 'processes, mounts, namespaces, links, routes, cgroups, loops, files are as before');
+    t.same(await leaked(before, places), [], 'processes, mounts, namespaces, links, routes, cgroups, loops, files are as before');
     t.same(await heldRows(), [], 'rows, too');
     t.notOk(await joins(join(scratch, 'laptop.ovpn'), ''), 'the profile is worth nothing now');
   });
@@ -159,7 +159,7 @@ else {
     }
     const left = json<readonly ClusterView[]>(await gridvc(['list', '--json'])).slice(known).filter((cluster) => cluster.state !== 'failed' && cluster.state !== 'destroyed');
     t.same(left, [], 'no cluster is left alive');
-    t.same(await settled(before), []);
+    t.same(await leaked(before), []);
   });
 
   t.test('kill -9 of a head in the middle of a launch: it resumes', async (t) => {
@@ -171,7 +171,7 @@ else {
     t.equal(watched.code, 0, watched.stderr);
     t.equal((await show(created.id)).state, 'ready');
     await destroy(created.id);
-    t.same(await settled(before), []);
+    t.same(await leaked(before), []);
   });
 
   t.test('kill -9 of the gatekeeper: the cluster lives on, the hub is adopted', async (t) => {
@@ -187,7 +187,7 @@ else {
     const before = holdings();
     const ran = await gridvc(['create', '--wait', '--count', '1', '--package', 'cowsay'], { signalAfter: { ms: 1500, signal: 'SIGINT' } });
     t.equal(ran.code, 130);
-    t.same(await settled(before, [], 20), []);
+    t.same(await leaked(before, [], 20), []);
   });
 
   t.test('the same key is the same cluster; with another request it is a conflict', async (t) => {
@@ -257,14 +257,14 @@ else {
 
   t.test('grid down leaves nothing', async (t) => {
     t.equal((await gridvc(['grid', 'down'])).code, 0);
-    t.same(await settled(machine), []);
+    t.same(await leaked(machine), []);
   });
 
   t.test('Ctrl-C in the demo, at any time, cleans up', async (t) => {
     for (const ms of [700, 2500, 4500]) {
       const ran = await gridvc(['demo'], { signalAfter: { ms, signal: 'SIGINT' } });
       t.equal(ran.code, 130, `after ${ms} ms: ${ran.stderr.slice(-300)}`);
-      t.same(await settled(machine), [], `after ${ms} ms nothing is left`);
+      t.same(await leaked(machine), [], `after ${ms} ms nothing is left`);
     }
   });
 

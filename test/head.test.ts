@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
 import { HeadClient } from '../gatekeeper/head-client.js';
 import { whyNoGrid } from './support/grid.js';
-import { holdings, settled } from './support/leaks.js';
+import { holdings, leaked } from './support/leaks.js';
 import { live, oneHead } from './support/one-head.js';
 import { partSpec } from './support/part-spec.js';
 import { startSshd } from './support/sshd.js';
@@ -49,7 +49,7 @@ else {
       t.equal((await head.confirmPart(spec.cluster, [{ stage: 'join', seconds: 1, bytes: 0, items: 2 }], ['n1', 'n2'])).state, 'ready');
       await head.destroyPart(spec.cluster);
       await reach(spec.cluster, ['destroyed']);
-      t.same(await settled(before), []);
+      t.same(await leaked(before), []);
       t.equal((await head.destroyPart('neverma1')).state, 'destroyed', 'what never was is destroyed');
     });
 
@@ -71,7 +71,7 @@ else {
       t.equal(up.nodes.filter((node) => node.state === 'running').length, 4);
       await head.extendPart(spec.cluster, Date.now() + 500);
       await reach(spec.cluster, ['destroyed'], 30);
-      t.same(await settled(before), []);
+      t.same(await leaked(before), []);
     });
 
     await t.test('destroyed in the middle of a build: the build is abandoned', async (t) => {
@@ -81,7 +81,7 @@ else {
       await pause(1500);
       await head.destroyPart(spec.cluster);
       await reach(spec.cluster, ['destroyed'], 30);
-      t.same(await settled(before), []);
+      t.same(await leaked(before), []);
     });
 
     await t.test('a host over ssh: nothing of ours is on it but what the head sends', async (t) => {
@@ -102,10 +102,10 @@ else {
       await reach(spec.cluster, ['destroyed']);
       await world.stop();
       await sshd.stop();
-      t.same(await settled(before), []);
+      t.same(await leaked(before), []);
     });
   });
-  t.test('the machine is as before', async (t) => t.same(await settled(machine), []));
+  t.test('the machine is as before', async (t) => t.same(await leaked(machine), []));
 }
 
 /** New names in each run: the head's database is kept between runs. */

@@ -47,6 +47,11 @@ export async function settled(before: Holdings, directories: readonly string[] =
   }
 }
 
+/** What came and stays, after `settled`; something of an earlier test may still have been going when `before` was taken. */
+export async function leaked(before: Holdings, directories: readonly string[] = [], seconds = 5): Promise<string[]> {
+  return (await settled(before, directories, seconds)).filter((line) => line.includes(': + '));
+}
+
 /** Programs by name; kernel threads, the test's own process and what it spawns for looking are left out. */
 function processes(): string[] {
   return readdirSync('/proc')
