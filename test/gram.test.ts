@@ -18,7 +18,7 @@ import { printRsl } from '../src/rsl/print.js';
 import type { RslNode, RslValue } from '../src/rsl/tree.js';
 import { hasClients, runClient, type Ran } from './support/gram-world.js';
 import { gridvc, prepareHome, root, testHome, whyNoGrid } from './support/grid.js';
-import { holdings, settled } from './support/leaks.js';
+import { holdings, leaked } from './support/leaks.js';
 
 const why = whyNoGrid() ?? (hasClients ? undefined : 'globusrun is not installed (gridvc setup --tests)');
 if (why !== undefined) t.test('Globus clients', { skip: why }, async () => {});
@@ -283,7 +283,7 @@ else {
     t.ok(audit.every((row) => row['finished_flag'] === 'true' && row['resource_manager_type'] === 'gridvc'));
     t.ok(audit.length > 0);
     t.equal((await gridvc(['destroy', '--wait', standing.id])).code, 0);
-    t.same((await settled(before, places, 10)).filter((line) => line.includes(': + ')), [], 'no process, mount, namespace, link, cgroup, file');
+    t.same(await leaked(before, places, 10), [], 'no process, mount, namespace, link, cgroup, file');
     t.same(existsSync(state('gram/credentials')) ? readdirSync(state('gram/credentials')) : [], [], 'no credential');
     t.same(await rows("select cluster from allocations where released is null"), []);
     t.ok(existsSync(join(root, 'docs', 'gram.md')));

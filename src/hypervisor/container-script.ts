@@ -9,6 +9,8 @@
  *   root (overlay: the node's root)  config.json settings defined pid   templates/overlay-<MiB>.ext4  runc/
  * Every step finds out what is there already, so each verb may be repeated after a crash.
  */
+import { overlayTemplate } from './host-script.js';
+
 export const containerScript = `#!/bin/sh
 set -eu
 umask 022
@@ -57,18 +59,7 @@ leave_layers() (
   done
 )
 
-# MiB: a file system of this size with the two directories of an overlay, made once
-template() {
-  template=$home/templates/overlay-$1.ext4
-  [ -f "$template" ] && return
-  mkdir -p "$template.$$.d/upper" "$template.$$.d/work"
-  # No journal: a node's disk does not outlive its host's crash, and half the writes are saved.
-  truncate -s "$1M" "$template.$$"
-  mkfs.ext4 -q -F -m 0 -d "$template.$$.d" -O ^has_journal -E lazy_itable_init=1,nodiscard "$template.$$" || fail 3 "mkfs.ext4 failed for $template"
-  mv -f "$template.$$" "$template"
-  rm -rf "$template.$$.d"
-}
-
+${overlayTemplate}
 # id: reads settings into variables
 read_settings() {
   { read -r address; read -r gateway; read -r bridge; read -r mac; read -r lower; } < "$home/nodes/$1/settings"

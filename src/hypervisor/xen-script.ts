@@ -11,6 +11,8 @@
  * (xl create -e) and all their ends are "preserve": a dead one stays, with its console, until we remove it.
  * Every step finds out what is there already, so each verb may be repeated after a crash.
  */
+import { overlayTemplate } from './host-script.js';
+
 export const xenScript = `#!/bin/sh
 set -eu
 umask 022
@@ -107,18 +109,7 @@ mount_kernel() (
   fi
 )
 
-# MiB: a file system of this size with the two directories of an overlay, made once
-template() {
-  template=$home/templates/overlay-$1.ext4
-  [ -f "$template" ] && return
-  mkdir -p "$template.$$.d/upper" "$template.$$.d/work"
-  # No journal: a node's disk does not outlive its host's crash, and half the writes are saved.
-  truncate -s "$1M" "$template.$$"
-  mkfs.ext4 -q -F -m 0 -d "$template.$$.d" -O ^has_journal -E lazy_itable_init=1,nodiscard "$template.$$" || fail 3 "mkfs.ext4 failed for $template"
-  mv -f "$template.$$" "$template"
-  rm -rf "$template.$$.d"
-}
-
+${overlayTemplate}
 # id: what its console said since the last time comes to console.log; xenconsoled keeps the last mebibyte
 drain() {
   id=$1

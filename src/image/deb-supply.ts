@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { GridError } from '../domain/error.js';
 import type { Resolution, ResolvedPackage } from '../domain/image.js';
-import { parsePlan, parseUris, type PlanStep } from './apt-output.js';
+import { isDiskFull, parsePlan, parseUris, type PlanStep } from './apt-output.js';
 import type { AptRoot } from './apt-root.js';
 
 const lookMs = 40;
@@ -111,7 +111,7 @@ export class DebSupply {
     const argv = ['apt-get', '-q', '-y', '--no-install-recommends', '--no-remove', '--allow-downgrades', '-o', 'Debug::NoLocking=1', ...options, 'install', '--', ...exact];
     const result = await root.run(argv, { status, signal, locked, seconds: 1800 });
     if (result.code === 0) return result;
-    if (/No space left on device|enough free space/i.test(result.stderr)) throw await this.options.diskFull('fetching packages');
+    if (isDiskFull(result.stderr)) throw await this.options.diskFull('fetching packages');
     throw new GridError('unavailable', `packages could not be fetched: ${result.reason}`, { hint: 'check the apt sources of this site and its way to them; if the lists were refreshed in between, try again' });
   }
 }

@@ -146,8 +146,8 @@ export async function kvmWorks(vmlinuz: string, signal: AbortSignal, seconds = 4
   const argv = ['setpriv', '--pdeathsig', 'KILL', 'qemu-system-x86_64', '-no-user-config', '-nodefaults', '-display', 'none', '-no-reboot', '-M', 'q35', '-accel', 'kvm', '-cpu', 'max', '-m', '256', '-serial', 'stdio', '-kernel', vmlinuz, '-append', 'console=ttyS0 earlyprintk=ttyS0 panic=-1'];
   let spoken = false;
   const probe = startProcess(argv, { onLine: (line) => (spoken ||= line.includes('Linux version')) });
-  const over = AbortSignal.any([signal, AbortSignal.timeout(seconds * 1000)]);
-  while (!spoken && !over.aborted && (await Promise.race([probe.exited.then(() => true), sleep(100).then(() => false)])) === false);
+  const until = performance.now() + seconds * 1000;
+  while (!spoken && !signal.aborted && performance.now() < until && (await Promise.race([probe.exited.then(() => true), sleep(100).then(() => false)])) === false);
   await probe.stop(0);
   return spoken;
 }
