@@ -14,8 +14,8 @@ export interface Ran {
   readonly seconds: number;
 }
 
-/** Runs `gridvc ...words`; never throws. A process is ended after `seconds` (default 300). */
-export function gridvc(words: readonly string[], options: { seconds?: number; input?: string; env?: NodeJS.ProcessEnv; signalAfter?: { ms: number; signal: NodeJS.Signals } } = {}): Promise<Ran> {
+/** Runs `gridvc ...words`; never throws. A process is ended after `seconds` (default 300); it gets a SIGINT once it has said what `interruptAt` matches. */
+export function gridvc(words: readonly string[], options: { seconds?: number; input?: string; env?: NodeJS.ProcessEnv; interruptAt?: RegExp } = {}): Promise<Ran> {
   const begun = performance.now();
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [gridvcPath, ...words], {
@@ -25,10 +25,15 @@ export function gridvc(words: readonly string[], options: { seconds?: number; in
     });
     let stdout = '';
     let stderr = '';
-    child.stdout.setEncoding('utf8').on('data', (chunk: string) => (stdout += chunk));
-    child.stderr.setEncoding('utf8').on('data', (chunk: string) => (stderr += chunk));
+    let interrupted = false;
+    const heard = (): void => {
+      if (interrupted || options.interruptAt?.test(stdout + stderr) !== true) return;
+      interrupted = true;
+      child.kill('SIGINT');
+    };
+    child.stdout.setEncoding('utf8').on('data', (chunk: string) => ((stdout += chunk), heard()));
+    child.stderr.setEncoding('utf8').on('data', (chunk: string) => ((stderr += chunk), heard()));
     child.stdin.end(options.input ?? '');
-    if (options.signalAfter) setTimeout(() => child.kill(options.signalAfter?.signal), options.signalAfter.ms).unref();
     child.on('close', (code) => resolve({ code, stdout, stderr, seconds: (performance.now() - begun) / 1000 }));
   });
 }
