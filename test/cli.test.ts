@@ -3,10 +3,14 @@
  * installed), doctor, setup for a fresh clone, and the embedded grid's certificates and networks (real namespaces).
  */
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Command } from 'commander';
+import ssh2 from 'ssh2';
 import t from 'tap';
 import { stringify } from 'yaml';
 import { parseGatekeeperConfig } from '../gatekeeper/config.js';
@@ -18,13 +22,16 @@ import { gridLayout } from '../src/cli/grid/layout.js';
 import { takeLock } from '../src/cli/grid/lock.js';
 import { dropNetworks, networkProblems, raiseNetworks } from '../src/cli/grid/network.js';
 import { makeProgram } from '../src/cli/main.js';
+import { runOnNode } from '../src/cli/node-shell.js';
 import { Releases } from '../src/cli/releases.js';
 import { withKeys } from '../src/cli/request.js';
 import { findCredential, findGatekeeper, findTrust, proxyFile, stateHome, type Environment } from '../src/cli/settings.js';
 import { planText, stageTable } from '../src/cli/stage-table.js';
 import { clock, table } from '../src/cli/terminal.js';
+import type { AccessView } from '../src/domain/views.js';
 import { parseHeadConfig } from '../src/head/config.js';
 import { runCommand } from '../src/proc/command.js';
+import type { ClusterClient } from '../src/soap/client.js';
 
 const root = join(import.meta.dirname, '..', '..');
 const gridvcPath = join(root, 'bin', 'gridvc');
@@ -326,3 +333,14 @@ function whyNoNetworks(): string | undefined {
   if (spawnSync('ip', ['link', 'show', 'dev', 'gridvc-wan']).status === 0) return 'a grid is up on this machine';
   return undefined;
 }
+
+t.test('a node whose ssh answers nonsense is an error, not the end of the program', async (t) => {
+  const server = createServer((socket) => socket.on('error', () => undefined).write('SSH-1.0-ancient\r\n')).listen(0, '127.0.0.1'); // ssh2 tells one error of this, and another when the tunnel goes
+  t.teardown(() => server.close());
+  await once(server, 'listening');
+  const client = { tunnel: async () => connect((server.address() as AddressInfo).port, '127.0.0.1') } as unknown as ClusterClient;
+  const access = { nodes: [], knownHosts: '', loginUser: 'grid', profile: '' } as unknown as AccessView;
+  const privateKey = ssh2.utils.generateKeyPairSync('ed25519').private;
+  await t.rejects(runOnNode({ client, cluster: 'c1a2b3c4', access, node: 'n1', privateKey, command: 'true' }), { kind: 'unavailable', message: /no ssh to node n1/ });
+  await pause(50); // a late error with nobody to hear it would have ended us
+});

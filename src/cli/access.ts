@@ -57,7 +57,7 @@ export async function exec(id: string, words: readonly string[], options: Common
   const chosen = options.node ?? names;
   for (const node of chosen) if (!names.includes(node)) throw noSuchNode(id, node, names);
   const command = words.length === 1 ? (words[0] ?? '') : quoteCommand(words);
-  const prefix = prefixer(chosen);
+  const prefix = options.node?.length === 1 ? () => '' : prefixer(chosen); // one node by name: its output as it is, for pipes
   const input = chosen.length === 1 && !process.stdin.isTTY ? process.stdin : undefined;
   const { signal, done } = onInterrupt(() => undefined);
   try {

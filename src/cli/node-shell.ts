@@ -49,7 +49,7 @@ function login(connection: Client, socket: Duplex, options: NodeCommand): Promis
   return new Promise((resolve, reject) => {
     connection
       .once('ready', resolve)
-      .once('error', reject)
+      .on('error', reject) // ssh2 may tell a second one when the socket goes: nobody else listens
       .once('close', () => reject(new Error('the connection was closed')))
       .connect({
         sock: socket,

@@ -20,7 +20,7 @@ export function addAccessCommands(program: Command): void {
   example(
     program
       .command('exec')
-      .description('run a command on all nodes at once; each line is prefixed by its node; exit code: the worst. One node gets standard input, too.')
+      .description('run a command on all nodes at once; each line is prefixed by its node (but not of one node that --node names); exit code: the worst. One node gets standard input, too.')
       .argument('<id>', 'cluster')
       .argument('<command...>', 'after --: several words are passed as they are, a single one is a line for the node\'s shell')
       .option('--node <names>', 'only on these nodes', several)
