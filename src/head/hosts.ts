@@ -3,7 +3,7 @@
  * they can take, and the driver and transport to each.
  */
 import { assignHosts, freeAddresses, type NodeSize } from '../domain/capacity.js';
-import { GridError } from '../domain/error.js';
+import { AnswerUnknown, GridError } from '../domain/error.js';
 import type { HostCapacity } from '../domain/views.js';
 import type { HypervisorDriver, NodeTransport } from '../ports.js';
 import type { Log } from '../log.js';
@@ -100,7 +100,11 @@ export class Hosts {
     const { db, log } = this.options;
     const kind = host.driver.kind;
     try {
-      const found = await inTime(host.driver.check(), `host ${host.name} did not answer within ${checkSeconds} s`);
+      const look = (): ReturnType<HypervisorDriver['check']> => inTime(host.driver.check(), `host ${host.name} did not answer within ${checkSeconds} s`);
+      const found = await look().catch((error: unknown) => {
+        if (error instanceof AnswerUnknown) return look(); // a lost connection says nothing of the host
+        throw error;
+      });
       if (found.problems.length > 0) log.warn({ host: host.name, problems: found.problems }, 'host is not usable');
       await db.rows('putHost', host.name, kind, host.memory ?? found.memory, host.disk ?? found.disk, found.vcpus, found.problems, found.about ?? '');
     } catch (error) {

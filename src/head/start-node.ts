@@ -17,10 +17,9 @@ export interface HostImage {
   readonly kernel: Layer | undefined;
 }
 
-/** A dom0 that reboots is back within this time, or its nodes are failed. */
+/** A dom0 that reboots is back within this time of the first lost answer, or its nodes are failed; so is a host that loses one answer after the other for so long. */
 const backSeconds = 180;
 const lookSeconds = 2;
-const mostTries = 3;
 
 /** Brings the layers, and a kernel where the host's nodes boot one. @returns bytes really sent */
 export async function bringImage(head: HeadParts, spec: PartSpec, host: ComputeHost, layers: readonly Layer[], signal: AbortSignal): Promise<{ image: HostImage; bytes: number }> {
@@ -42,20 +41,20 @@ export async function startNode(head: HeadParts, spec: PartSpec, host: ComputeHo
 
 /** Repeats what may be repeated, once the host is back, when its answer was lost. */
 async function insist<T>(head: HeadParts, host: ComputeHost, about: { cluster: string; node?: string; signal: AbortSignal }, work: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries += 1) {
+  for (let until: number | undefined; ; ) {
     try {
       return await work();
     } catch (error) {
-      if (!(error instanceof AnswerUnknown) || tries === mostTries) throw error;
+      until ??= performance.now() + backSeconds * 1000;
+      if (!(error instanceof AnswerUnknown) || performance.now() > until) throw error;
       await head.parts.event(about.cluster, 'warning', `${error.message}; waiting for the host`, about.node);
-      await answering(host, about.signal, error);
+      await answering(host, about.signal, error, until);
     }
   }
 }
 
-/** Resolves when the host answers again; rethrows `lost` if it does not come back. */
-async function answering(host: ComputeHost, signal: AbortSignal, lost: AnswerUnknown): Promise<void> {
-  const until = performance.now() + backSeconds * 1000;
+/** Resolves when the host answers again; unavailable if it has not by `until`. */
+async function answering(host: ComputeHost, signal: AbortSignal, lost: AnswerUnknown, until: number): Promise<void> {
   for (;;) {
     if (signal.aborted) throw new GridError('interrupted', `waiting for host ${host.name} was interrupted`);
     const answer = await host.driver.list().catch((error: unknown) => error);

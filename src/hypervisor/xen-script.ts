@@ -55,9 +55,9 @@ look() {
 loop_of() {
   loop=
   for backing in /sys/block/loop*/loop/backing_file; do
-    read -r file < "$backing" 2> /dev/null || continue
+    read -r file 2> /dev/null < "$backing" || continue
     case "$file" in "$1" | "$1 (deleted)") ;; *) continue ;; esac
-    read -r auto < "\${backing%backing_file}autoclear" || continue
+    read -r auto 2> /dev/null < "\${backing%backing_file}autoclear" || continue
     if [ "$auto" = 0 ]; then
       loop=\${backing#/sys/block/}
       loop=/dev/\${loop%%/*}
