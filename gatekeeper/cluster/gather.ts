@@ -79,8 +79,9 @@ async function giveUpOn(job: Job, roll: Roll, given: Set<string>): Promise<void>
 /** The end of its console, as its head has it, so that the reason can be seen. */
 async function lastWords(job: Job, site: string, name: string): Promise<string> {
   const head = await job.tools.sites.head(site).catch(() => undefined);
-  const text = ((await head?.nodeConsole(job.id, name).catch(() => '')) ?? '').trim().slice(-800);
-  return text === '' ? '' : `; its console ends: ${text}`;
+  const text = (await head?.nodeConsole(job.id, name).catch(() => undefined))?.trim().slice(-800);
+  if (text === undefined) return '; its console could not be read';
+  return text === '' ? '; its console is empty' : `; its console ends: ${text}`;
 }
 
 async function fail(job: Job, roll: Roll, name: string, reason: string): Promise<void> {

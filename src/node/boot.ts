@@ -30,6 +30,8 @@ mount -t devtmpfs -o mode=755 dev /dev
 mount -t proc -o nosuid,noexec,nodev proc /proc
 mount -t sysfs -o nosuid,noexec,nodev sysfs /sys
 exec < /dev/console > /dev/console 2>&1
+read -r up rest < /proc/uptime
+echo "gridvc: kernel $(uname -r) is up after $up s"
 while read -r module; do
   insmod "/modules/$module" || echo "gridvc: module $module was refused"
 done < /modules/order
@@ -95,6 +97,8 @@ if [ -f /private/context.tar ]; then
 fi
 echo ${poweroffPath} > /proc/sys/kernel/poweroff_cmd
 cd /
+read -r up rest < /root/proc/uptime
+echo "gridvc: the layers are stacked after $up s; over to ${initPath}"
 exec switch_root -c /dev/console /root ${initPath}
 `;
 

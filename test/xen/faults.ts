@@ -70,7 +70,7 @@ export async function faultTests(t: Test, world: World): Promise<void> {
         const [name] = await domains(dom0);
         if (name === undefined) continue;
         // as soon as it has said something: stopped dead, as a hung kernel is
-        await new Promise((wake) => setTimeout(wake, 3000));
+        if ((await dom0.ssh.run(['test', '-s', `/var/log/xen/console/guest-${name}.log`])).code !== 0) return undefined;
         return (await dom0.ssh.run(['xl', 'pause', name])).code === 0;
       }
       return undefined;
