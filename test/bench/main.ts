@@ -2,8 +2,8 @@
  * `npm run bench [-- part ...]`: the figures of docs/benchmarks.md, measured now on this machine.
  * Parts: demo (cold and warm), clusters (cached, 4 and 50 nodes, per stage), calls (getCluster a second,
  * createCluster's own cost), commands (start-up of the CLI), identity (validating chains),
- * handshakes (memory of the front door over 10,000), build (our delta against plain apt-get), estimates (38 package sets really installed, 10 minutes) and xen (domains on
- * a real dom0, 10 minutes where nothing helps the emulation): these two only when they are named. Each prints one table.
+ * handshakes (memory of the front door over 10,000), build (our delta against plain apt-get), transfer (images to hosts behind a limited link, 4 minutes), estimates (38 package sets really installed, 10 minutes) and xen (domains on
+ * a real dom0, 10 minutes where nothing helps the emulation): these three only when they are named. Each prints one table.
  */
 import { cpus, totalmem } from 'node:os';
 import { createHash } from 'node:crypto';
@@ -12,13 +12,14 @@ import type { ClusterView } from '../../src/domain/views.js';
 import { benchBuild } from './build.js';
 import { benchEstimates } from './estimates.js';
 import { benchHandshakes } from './handshakes.js';
+import { benchTransfer } from './transfer.js';
 import { benchXen } from './xen.js';
 import { identity } from './identity.js';
 import { predictedStages } from './stages.js';
 import { gridvc, prepareHome, testHome, whyNoGrid } from '../support/grid.js';
 import { connectTo } from './connection.js';
 
-const parts = { demo, clusters, calls, commands, identity, handshakes: benchHandshakes, build: benchBuild, estimates: () => benchEstimates(estimateFlags(process.argv.slice(2))), xen: benchXen } as const;
+const parts = { demo, clusters, calls, commands, identity, handshakes: benchHandshakes, build: benchBuild, transfer: benchTransfer, estimates: () => benchEstimates(estimateFlags(process.argv.slice(2))), xen: benchXen } as const;
 type Part = keyof typeof parts;
 
 const wanted = process.argv.slice(2).filter((word): word is Part => Object.hasOwn(parts, word));
@@ -29,7 +30,7 @@ if (why !== undefined) {
 }
 prepareHome();
 console.log(`machine: ${cpus().length} x ${cpus()[0]?.model ?? '?'}, ${Math.round(totalmem() / 2 ** 30)} GiB; ${new Date().toISOString().slice(0, 10)}`);
-for (const part of wanted.length > 0 ? wanted : (Object.keys(parts) as Part[]).filter((part) => part !== 'estimates' && part !== 'xen')) {
+for (const part of wanted.length > 0 ? wanted : (Object.keys(parts) as Part[]).filter((part) => part !== 'estimates' && part !== 'xen' && part !== 'transfer')) {
   console.log(`\n## ${part}`);
   await parts[part]();
 }

@@ -1,6 +1,6 @@
 /**
  * gridvc on the real Xen hypervisor: two dom0s on emulated machines, hosts of one site's head. `npm run test:xen`; 25 minutes
- * where there is no hardware virtualization are the limit.
+ * are the aim where there is no hardware virtualization and two cores are idle.
  */
 import { existsSync } from 'node:fs';
 import t from 'tap';
@@ -13,7 +13,7 @@ import { raiseWorld } from './world.js';
 const why = whyNoGrid() ?? (existsSync('/usr/bin/qemu-system-x86_64') ? undefined : 'qemu-system-x86 is not installed');
 if (why !== undefined) t.test('real Xen', { skip: why }, async () => {});
 else {
-  t.setTimeout(1_500_000);
+  t.setTimeout(2_600_000); // an emulated machine on a loaded one
   const world = await raiseWorld((line) => t.comment(line));
   t.teardown(() => world.close());
   const parts = { cluster: clusterTests, contract: contractTests, faults: faultTests } as const;
