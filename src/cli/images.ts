@@ -5,10 +5,12 @@ import type { StoredImage } from '../ports.js';
 import type { BuildOptions } from './commands/image.js';
 import type { HeadOptions } from './commands/declare.js';
 import { withHead } from './head-admin.js';
+import { onInterrupt } from './interrupt.js';
 import { note, print, printJson, table } from './terminal.js';
 
 const buildSeconds = 1800; // hundreds of packages on a slow machine
 const collectSeconds = 600;
+const tellSeconds = 10;
 
 export async function list(options: HeadOptions): Promise<void> {
   const { site, images } = await withHead(options, (head) => head.call('listImages', {}));
@@ -34,10 +36,27 @@ export async function build(options: BuildOptions): Promise<void> {
   if (packages.length + bundles.length === 0) throw new GridError('bad-request', 'an image of what?', { hint: 'name packages or bundles: gridvc image build --bundle mpi' });
   for (const name of packages) checkName('package', name);
   for (const name of bundles) checkName('bundle', name);
-  const { site, image } = await withHead(options, (head) => head.call('buildImage', { os: checkName('os', options.os), packages, bundles }, { seconds: buildSeconds }));
+  const os = checkName('os', options.os);
+  const { site, image } = await waiting((signal) => withHead(options, (head) => head.call('buildImage', { os, packages, bundles }, { seconds: buildSeconds, signal })));
   if (options.json === true) return printJson({ site, image });
   print(image.name);
   note(`site ${site}: image ${image.name}, ${image.packages} packages, ${megabytes(image.bytes)} MB above the base; it goes last when space is short`);
+}
+
+/** Says now and then that it still waits; Ctrl-C ends the waiting and says so: the head finishes its image. */
+async function waiting<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const { signal, done } = onInterrupt(() => undefined);
+  const begun = performance.now();
+  const ticker = setInterval(() => note(`the head builds, ${((performance.now() - begun) / 1000).toFixed(0)} s so far`), tellSeconds * 1000);
+  try {
+    return await work(signal);
+  } catch (error) {
+    if (signal.aborted) throw new GridError('interrupted', 'no longer waiting; the head makes the image nevertheless', { hint: 'gridvc image list shows it when it is there; gridvc image gc removes what is not worth its space' });
+    throw error;
+  } finally {
+    clearInterval(ticker);
+    done();
+  }
 }
 
 export async function collect(options: HeadOptions): Promise<void> {
