@@ -115,5 +115,5 @@ export async function clusterTests(t: Test, world: World): Promise<void> {
     t.same(await leftOn(bed), [], 'no domain, disk, loop device, mount, link or xenstore entry is left');
   });
 
-  t.comment(readFileSync(one.layout.console, 'latin1').split('\n').filter((line) => line.startsWith('bed: ')).join(' '));
+  t.comment(readFileSync(one.layout.console, 'latin1').split('\n').map((line) => line.trim()).filter((line) => line.startsWith('bed: ')).join(' '));
 }
