@@ -90,7 +90,8 @@ async function noteNodes(job: Job, site: string, view: PartView, seen: Seen): Pr
       await tools.records.setNode(id, node.name, 'running', { host: node.host });
       await awaitReturn(job, site, node.name);
     } else if (node.state === 'failed') {
-      const reason = `on host ${node.host}: ${node.reason ?? 'it did not start'}`;
+      const told = node.reason ?? 'it did not start';
+      const reason = told.startsWith(`host ${node.host}`) ? told : `on host ${node.host}: ${told}`;
       found.roll?.fails(node.name, reason);
       await tools.records.setNode(id, node.name, 'failed', { reason, host: node.host });
     }
