@@ -32,6 +32,14 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface PutOptions {
+  /** Default 0644. */
+  readonly mode?: number;
+  /** SHA-256, hexadecimal: bytes that arrive with another one are not kept (`unavailable`). Computed while they arrive. */
+  readonly digest?: string;
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Reaches one compute host. `run` never throws for a non-zero exit; it throws `unavailable` if the host cannot be reached, and
  * AnswerUnknown (domain/error.ts) if the connection was lost while the command ran.
@@ -40,8 +48,8 @@ export interface NodeTransport {
   readonly host: string;
   /** argv only; a transport that needs a shell (ssh) quotes each word itself. LC_ALL=C, PATH fixed. */
   run(argv: readonly string[], options?: RunOptions): Promise<CommandResult>;
-  /** Streams a local file to an absolute path on the host: written beside it, fsynced, renamed. Repeatable. */
-  putFile(local: string, remote: string, options?: { mode?: number; signal?: AbortSignal }): Promise<{ bytes: number }>;
+  /** Streams a local file to an absolute path on the host: written beside it, checked, fsynced, renamed. Repeatable. */
+  putFile(local: string, remote: string, options?: PutOptions): Promise<{ bytes: number }>;
   close(): Promise<void>;
 }
 

@@ -169,6 +169,9 @@ async function transportContract(t: Tap, transport: NodeTransport, dir: string):
     t.ok(readFileSync(remote).equals(payload) && (statSync(remote).mode & 0o777) === 0o640);
   }
   t.same(readdirSync(join(dir, 'far')), ["it's here"], 'no staged file is left');
+  await transport.putFile(local, remote, { digest: createHash('sha256').update(payload).digest('hex') });
+  t.match(await refusal(transport.putFile(local, join(dir, 'other'), { digest: '0'.repeat(64) })), { kind: 'unavailable', message: /the digest is wrong after the/ });
+  t.notOk(existsSync(join(dir, 'other')), 'what is not what it should be is not kept');
   t.match(await refusal(transport.putFile(join(dir, 'none'), remote)), { kind: 'not-found' });
   t.match(await refusal(transport.putFile(local, join(local, 'file'))), { kind: /unavailable|not-found/ });
 }
@@ -401,6 +404,6 @@ t.test('layers go over ssh', { skip: noNodes ?? noSshd }, async (t) => {
   t.same(await distributor.distribute([layer], [transport]), { bytes: 0 });
   writeFileSync(source, Buffer.alloc(layer.bytes));
   rmSync(join(home, 'layers'), { recursive: true });
-  t.match(await refusal(distributor.distribute([layer], [transport])), { kind: 'unavailable', message: /digest/ });
+  t.match(await refusal(distributor.distribute([layer], [transport])), { kind: 'unavailable', message: /digest is wrong after the transfer/ });
   t.same(readdirSync(join(home, 'layers')), [], 'a broken layer is not kept');
 });

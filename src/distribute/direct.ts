@@ -1,7 +1,7 @@
 /**
- * Brings layers from the head to each host, side by side. The receiver checks the digest and then
- * writes a marker beside the file; a layer with its marker and size is not sent again. A host that
- * is this machine gets a hard link where it can: then nothing is copied.
+ * Brings layers from the head to each host, hosts and layers side by side: while one is synced, another travels. The receiver
+ * checks the digest as the bytes come and then writes a marker beside the file; a layer with its marker and size is not
+ * sent again. A host that is this machine gets a hard link where it can: then nothing is copied.
  */
 import { stat } from 'node:fs/promises';
 import { GridError } from '../domain/error.js';
@@ -26,13 +26,8 @@ while [ $# -gt 0 ]; do
   shift 2
 done`;
 
-/** Arguments: directory, digest. The digest is checked unless a third argument says that the file is the head's own. */
-const acceptScript = `
-cd "$1" || exit 1
-if [ $# -lt 3 ]; then
-  echo "$2  $2.sqfs" | sha256sum --check --status || { rm -f "$2.sqfs"; echo "the digest of $2.sqfs is wrong after the transfer" >&2; exit 1; }
-fi
-: > "$2.ok"`;
+/** Arguments: directory, digest of a layer that is there, whole and checked. */
+const acceptScript = 'cd "$1" && : > "$2.ok"';
 
 /** Argument: directory. Prints the digest of each layer that is whole. */
 const heldScript = `
@@ -102,20 +97,21 @@ export class DirectDistributor implements Distributor {
     const answer = await host.run(['sh', '-c', missingScript, 'missing', dir, ...wanted], { ...(signal ? { signal } : {}) });
     if (answer.code !== 0) throw new GridError('unavailable', `host ${host.host}: its layers cannot be looked at: ${answer.reason}`);
     const missing = new Set(answer.stdout.split('\n'));
-    let bytes = 0;
-    for (const layer of layers.filter(({ digest }) => missing.has(digest))) {
-      const key = `${host.host} ${layer.digest}`;
-      const running = this.sending.get(key);
-      if (running) {
-        await running;
-        continue;
-      }
-      const mine = this.send(layer, host, dir, signal).finally(() => this.sending.delete(key));
-      this.sending.set(key, mine);
-      bytes += await mine;
-    }
+    const sent = await Promise.allSettled(layers.filter(({ digest }) => missing.has(digest)).map((layer) => this.once(layer, host, dir, signal)));
+    const failed = sent.find((result) => result.status === 'rejected');
+    if (failed) throw failed.reason;
     for (const { digest } of layers) this.known.get(host.host)?.add(digest);
-    return bytes;
+    return sent.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value : 0), 0);
+  }
+
+  /** Bytes that this call sent: none if another one was at it, which is waited for. */
+  private async once(layer: Layer, host: NodeTransport, dir: string, signal: AbortSignal | undefined): Promise<number> {
+    const key = `${host.host} ${layer.digest}`;
+    const running = this.sending.get(key);
+    if (running) return running.then(() => 0);
+    const mine = this.send(layer, host, dir, signal).finally(() => this.sending.delete(key));
+    this.sending.set(key, mine);
+    return mine;
   }
 
   private async send(layer: Layer, host: NodeTransport, dir: string, signal: AbortSignal | undefined): Promise<number> {
@@ -127,8 +123,8 @@ export class DirectDistributor implements Distributor {
     if (own.size !== layer.bytes) throw new GridError('internal', `layer ${layer.digest} has ${own.size} bytes on the head, not ${layer.bytes}`);
     const linked = host instanceof LocalTransport && (source === target || (await host.linkFile(source, target)));
     if (host instanceof LocalTransport) this.linking.set(host.host, linked);
-    const bytes = linked ? 0 : (await host.putFile(source, target, { mode: 0o644, ...(signal ? { signal } : {}) })).bytes;
-    const accepted = await host.run(['sh', '-c', acceptScript, 'accept', dir, layer.digest, ...(linked ? ['linked'] : [])], { seconds, ...(signal ? { signal } : {}) });
+    const bytes = linked ? 0 : (await host.putFile(source, target, { mode: 0o644, digest: layer.digest, ...(signal ? { signal } : {}) })).bytes;
+    const accepted = await host.run(['sh', '-c', acceptScript, 'accept', dir, layer.digest], { seconds, ...(signal ? { signal } : {}) });
     if (accepted.code !== 0) throw new GridError('unavailable', `host ${host.host}: layer ${layer.digest} was not accepted: ${accepted.reason}`);
     return bytes;
   }

@@ -2,9 +2,9 @@
 import { createReadStream } from 'node:fs';
 import { link, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { GridError } from '../domain/error.js';
-import type { CommandResult, NodeTransport, RunOptions } from '../ports.js';
+import type { CommandResult, NodeTransport, PutOptions, RunOptions } from '../ports.js';
 import { runCommand } from '../proc/command.js';
 
 export class LocalTransport implements NodeTransport {
@@ -22,7 +22,7 @@ export class LocalTransport implements NodeTransport {
     return { ...result, argv };
   }
 
-  async putFile(local: string, remote: string, options: { mode?: number; signal?: AbortSignal } = {}): Promise<{ bytes: number }> {
+  async putFile(local: string, remote: string, options: PutOptions = {}): Promise<{ bytes: number }> {
     const staged = `${remote}.${randomBytes(6).toString('hex')}.part`;
     try {
       await mkdir(dirname(remote), { recursive: true });
@@ -54,14 +54,17 @@ export class LocalTransport implements NodeTransport {
   async close(): Promise<void> {}
 }
 
-async function copyDurably(from: string, to: string, options: { mode?: number; signal?: AbortSignal }): Promise<number> {
+async function copyDurably(from: string, to: string, options: PutOptions): Promise<number> {
   const file = await open(to, 'wx', options.mode ?? 0o644);
   try {
     let bytes = 0;
+    const sum = createHash('sha256');
     for await (const chunk of createReadStream(from, { highWaterMark: 1 << 20, ...(options.signal ? { signal: options.signal } : {}) })) {
       await file.writeFile(chunk as Buffer);
+      if (options.digest !== undefined) sum.update(chunk as Buffer);
       bytes += (chunk as Buffer).length;
     }
+    if (options.digest !== undefined && sum.digest('hex') !== options.digest) throw new Error('the digest is wrong after the copy');
     await file.chmod(options.mode ?? 0o644); // whatever the umask says
     await file.sync();
     return bytes;
