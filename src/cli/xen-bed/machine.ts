@@ -7,6 +7,7 @@
  */
 import { connect } from 'node:net';
 import { readFile, rm } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GridError } from '../../domain/error.js';
 import { lastLines } from '../../proc/output.js';
@@ -24,6 +25,8 @@ export interface MachineOptions {
 }
 
 const emulatedCpu = 'max,-smap,-smep,-svm,-la57,-pcid,-avx,-avx2,-xsave';
+/** Of each of the two machines. More than there are: Xen waits for one that does not run, and all is four to eight times as slow. */
+const processors = Math.min(2, Math.max(1, Math.floor(availableParallelism() / 2)));
 /** A loaded machine without hardware virtualization takes minutes; an idle one 12 s. */
 const answerSeconds = 400;
 
@@ -128,7 +131,7 @@ function qemuArguments(options: MachineOptions): string[] {
   return [
     'qemu-system-x86_64', '-name', `gridvc-${layout.name}`, '-no-user-config', '-nodefaults', '-display', 'none', '-M', 'q35',
     ...(kvm ? ['-accel', 'kvm', '-cpu', 'max'] : ['-accel', 'tcg,thread=multi,tb-size=512', '-cpu', emulatedCpu]),
-    '-smp', '2', '-m', String(memory),
+    '-smp', String(processors), '-m', String(memory),
     '-kernel', disk.xen, '-append', `dom0_mem=${dom0Memory}M,max:${dom0Memory}M console=com1 com1=115200,8n1 ${kvm ? '' : emulated}`,
     '-initrd', `${disk.vmlinux} console=hvc0 rw mitigations=off quiet panic=5,${disk.initrd}`,
     '-drive', `file=${disk.disk},format=raw,if=virtio,snapshot=on,cache=unsafe`,
