@@ -64,3 +64,8 @@ t.test('no file is a second house', async (t) => {
   }
   t.pass('sizes read');
 });
+
+t.test('no mark of a merge is left in code, documents or schemas', async (t) => {
+  const texts = ['.', 'docs', 'examples', 'sql', 'wsdl', 'src', 'gatekeeper', 'test', '.ci'].flatMap((folder) => readdirSync(join(root, folder), { recursive: folder !== '.', withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)));
+  t.same(texts.filter((file) => /^(<{7} |>{7} |={7}$)/m.test(readFileSync(file, 'utf8'))), []);
+});
