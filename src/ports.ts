@@ -69,8 +69,6 @@ export interface HypervisorDriver {
   readonly kind: string;
   /** Its nodes are machines of their own: NodeDefinition.kernel must be there. */
   readonly bootsKernel?: boolean;
-  /** How many starts at a time are quickest on one host; default 4. */
-  readonly startsAtOnce?: number;
   check(): Promise<HostCheck>;
   /** Every node of ours on this host, whichever cluster, also half-made ones (state `defined`). */
   list(): Promise<readonly NodeStatus[]>;

@@ -59,10 +59,7 @@ export class DirectDistributor implements Distributor {
   constructor(private readonly options: DirectOptions) {}
 
   async distribute(layers: readonly Layer[], hosts: readonly NodeTransport[], signal?: AbortSignal): Promise<{ bytes: number }> {
-    const sent = await Promise.allSettled(hosts.map((host) => this.toHost(layers, host, signal)));
-    const failed = sent.find((result) => result.status === 'rejected');
-    if (failed) throw failed.reason;
-    return { bytes: sent.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value : 0), 0) };
+    return { bytes: await sumOf(hosts.map((host) => this.toHost(layers, host, signal))) };
   }
 
   async held(host: NodeTransport, signal?: AbortSignal): Promise<{ digests: ReadonlySet<string>; links: boolean }> {
@@ -97,11 +94,9 @@ export class DirectDistributor implements Distributor {
     const answer = await host.run(['sh', '-c', missingScript, 'missing', dir, ...wanted], { ...(signal ? { signal } : {}) });
     if (answer.code !== 0) throw new GridError('unavailable', `host ${host.host}: its layers cannot be looked at: ${answer.reason}`);
     const missing = new Set(answer.stdout.split('\n'));
-    const sent = await Promise.allSettled(layers.filter(({ digest }) => missing.has(digest)).map((layer) => this.once(layer, host, dir, signal)));
-    const failed = sent.find((result) => result.status === 'rejected');
-    if (failed) throw failed.reason;
+    const bytes = await sumOf(layers.filter(({ digest }) => missing.has(digest)).map((layer) => this.once(layer, host, dir, signal)));
     for (const { digest } of layers) this.known.get(host.host)?.add(digest);
-    return sent.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value : 0), 0);
+    return bytes;
   }
 
   /** Bytes that this call sent: none if another one was at it, which is waited for. */
@@ -128,4 +123,10 @@ export class DirectDistributor implements Distributor {
     if (accepted.code !== 0) throw new GridError('unavailable', `host ${host.host}: layer ${layer.digest} was not accepted: ${accepted.reason}`);
     return bytes;
   }
+}
+
+/** The sum, once all have ended; else the first failure. */
+async function sumOf(all: readonly Promise<number>[]): Promise<number> {
+  await Promise.allSettled(all);
+  return (await Promise.all(all)).reduce((sum, one) => sum + one, 0);
 }

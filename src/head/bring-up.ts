@@ -68,7 +68,7 @@ export interface Step {
   undo(job: Job): Promise<void>;
 }
 
-const startsAtOnce = 4; // per host, unless its driver says otherwise: more only queue for the same two locks (mount, netlink)
+const startsAtOnce = 4; // per host: more only queue for the same two locks (mount, netlink); domains of Xen: docs/xen.md has the measurement
 
 const nothingToUndo = async (): Promise<void> => {};
 
@@ -198,7 +198,7 @@ class Stopwatch {
 }
 
 async function startNodes(job: Job, host: ComputeHost, image: HostImage, nodes: readonly PlacedNode[]): Promise<void> {
-  await eachLimited(nodes, host.driver.startsAtOnce ?? startsAtOnce, async (placed) => {
+  await eachLimited(nodes, startsAtOnce, async (placed) => {
     if (job.signal.aborted) throw new GridError('interrupted', `cluster ${job.spec.cluster} was destroyed while its nodes started`);
     try {
       await startNode(job.head, job.spec, host, image, placed, job.signal);

@@ -31,8 +31,6 @@ const seconds = 180; // a busy dom0 starts domains one after the other
 export class XenDriver implements HypervisorDriver, ConsoleReader {
   readonly kind = 'xen';
   readonly bootsKernel = true;
-  /** xl takes a lock for the most of a start (docs/xen.md has the measurement). */
-  readonly startsAtOnce = 4; // npm run bench -- xen: four domains are made in 31 s one by one, in 16 s by twos, in 8.5 s all at once
   private readonly script: HostScript;
   private facts: DomainType | undefined;
 

@@ -49,7 +49,7 @@ export function whyNoGrid(): string | undefined {
   return undefined;
 }
 
-/** The state directory, passable for the database's user. */
-export function prepareHome(): void {
-  mkdirSync(testHome, { recursive: true, mode: 0o711 });
+/** A state directory, passable for the database's user. */
+export function prepareHome(home = testHome): void {
+  mkdirSync(home, { recursive: true, mode: 0o711 });
 }

@@ -1,8 +1,7 @@
 /** The main job on real dom0s: four domains on two hosts, an MPI program over them, a node that dies and comes back, and nothing left. */
 import { readFileSync } from 'node:fs';
 import type { Test } from 'tap';
-import { domains, hostHome, inDom0, json, leftOn, must, register, until, type World } from './world.js';
-import { gridvc } from './world.js';
+import { domains, gridvc, hostHome, inDom0, json, leftOn, must, register, until, type World } from './world.js';
 import type { HostView } from '../../src/domain/admin-views.js';
 
 /** Passes a number around all processes of an MPI program; each says where it is. */

@@ -11,9 +11,8 @@ import { makeSshKey } from '../../src/pki/ssh-key.js';
 import type { NodeTransport } from '../../src/ports.js';
 import { runCommand } from '../../src/proc/command.js';
 import { driverContract } from '../support/driver-contract.js';
-import { xenHome } from './world.js';
 import { testImage, testKernel, workshop, testCache } from '../support/layers.js';
-import { holdings, hostHome, until, type World } from './world.js';
+import { holdings, hostHome, until, xenHome, type World } from './world.js';
 
 const owner = 'contract-000000';
 

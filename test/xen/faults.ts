@@ -3,10 +3,9 @@ import type { Test } from 'tap';
 import { XenDriver } from '../../src/hypervisor/xen.js';
 import type { NodeDefinition } from '../../src/domain/node.js';
 import { domainBridge, bedNetwork } from '../../src/cli/xen-bed/layout.js';
-import { gridvc } from './world.js';
 import type { ClusterView } from '../../src/domain/views.js';
 import { small } from './cluster.js';
-import { domains, headPid, holdings, hostHome, imageOn, inDom0, json, leftOn, must, until, type Dom0, type World } from './world.js';
+import { domains, gridvc, headPid, holdings, hostHome, imageOn, inDom0, json, leftOn, must, until, type Dom0, type World } from './world.js';
 
 export async function faultTests(t: Test, world: World): Promise<void> {
   const { bed } = world;

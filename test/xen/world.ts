@@ -2,13 +2,13 @@
  * What the tests on real Xen stand on: the bed (two dom0s), a grid with one site whose head has them as its hosts, registered
  * as an administrator registers any host, and ways to look at the dom0s beside the product.
  */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hostHome, registrations } from '../../src/cli/xen-bed/hosts.js';
 import { raiseBed, type Dom0, type XenBed } from '../../src/cli/xen-bed/bed.js';
 import { Releases } from '../../src/cli/releases.js';
 import type { ClusterView, EventView } from '../../src/domain/views.js';
-import { gridvc as gridvcIn, testHome, type Ran } from '../support/grid.js';
+import { gridvc as gridvcIn, prepareHome, testHome, type Ran } from '../support/grid.js';
 import { connectTo } from '../bench/connection.js';
 
 export const site = 'xen';
@@ -32,7 +32,7 @@ export interface World {
 export async function raiseWorld(say: (line: string) => void): Promise<World> {
   const undo = new Releases();
   try {
-    mkdirSync(xenHome, { recursive: true, mode: 0o711 });
+    prepareHome(xenHome);
     const bed = await raiseBed({ home: xenHome, signal: new AbortController().signal, say });
     undo.add(() => bed.stop());
     undo.add(() => gridvc(['grid', 'down', '--force']));
