@@ -11,6 +11,11 @@ export function withSection(text: string, name: string, section: string): string
   return `${text.slice(0, from + begin.length)}\n\n${section}\n\n${text.slice(to)}`;
 }
 
+/** 0.034 as "3.4 %". */
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
 /** Replaces a section of a file below docs/. */
 export function writeSection(file: string, name: string, section: string): void {
   const path = join(root, 'docs', file);

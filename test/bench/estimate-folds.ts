@@ -94,7 +94,7 @@ export interface ErrorFigures {
 }
 
 /** Relative errors of what was said against what was measured. */
-export function errorsOf(outcomes: readonly Outcome[], said: (outcome: Outcome) => number): ErrorFigures {
+export function errorsOf<T extends { readonly measured: number }>(outcomes: readonly T[], said: (outcome: T) => number): ErrorFigures {
   const errors = outcomes.map((outcome) => (said(outcome) - outcome.measured) / outcome.measured);
   const sizes = errors.map(Math.abs).sort((a, b) => a - b);
   const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;

@@ -10,7 +10,7 @@ import { installModels } from '../../src/domain/estimate/install.js';
 import { lowMedianOf, medianOf } from '../../src/domain/estimate/line.js';
 import { root } from '../support/grid.js';
 import { testCache } from '../support/layers.js';
-import { writeSection } from './docs-section.js';
+import { percent, writeSection } from './docs-section.js';
 import { errorsOf, judgeFolds, regrets, type ErrorFigures, type Outcome } from './estimate-folds.js';
 import { readRuns, runInstallations, type InstallRun } from './install-runs.js';
 import { moreSets } from './more-sets.js';
@@ -61,7 +61,6 @@ function report(outcomes: readonly Outcome[], runs: readonly InstallRun[], made:
     errorRow(`${name} | as planned`, errorsOf(all, (outcome) => outcome.chosen)),
   ]);
   const lost = regrets(few);
-  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   const unseen = few.reduce((sum, outcome) => sum + outcome.unseen, 0) / few.reduce((sum, outcome) => sum + outcome.packages, 0);
   return [
     `${runs.length} installations of ${new Set(runs.filter((run) => run.set !== '').map((run) => run.set)).size} sets (${made}); ${noise(few, runs)}`,
@@ -76,7 +75,6 @@ function report(outcomes: readonly Outcome[], runs: readonly InstallRun[], made:
 
 /** What is known of the noise of a measurement. */
 function noise(few: readonly Outcome[], runs: readonly InstallRun[]): string {
-  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   const counts = new Map<string, number>();
   for (const run of runs) counts.set(`${run.below} ${run.set}`, (counts.get(`${run.below} ${run.set}`) ?? 0) + 1);
   if (Math.max(...counts.values()) === 1) return 'Each was measured once: what two measurements of the same set differ by is not taken out.';
@@ -84,7 +82,7 @@ function noise(few: readonly Outcome[], runs: readonly InstallRun[]): string {
 }
 
 function errorRow(name: string, { mean, p90, worst, bias }: ErrorFigures): string {
-  return `| ${name} | ${[mean, p90, worst].map((share) => `${(100 * share).toFixed(1)} %`).join(' | ')} | ${bias < 0 ? '' : '+'}${(100 * bias).toFixed(1)} % |`;
+  return `| ${name} | ${[mean, p90, worst].map(percent).join(' | ')} | ${bias < 0 ? '' : '+'}${percent(bias)} |`;
 }
 
 function plot(outcomes: readonly Outcome[]): string {

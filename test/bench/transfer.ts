@@ -8,11 +8,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DirectDistributor } from '../../src/distribute/direct.js';
+import { medianOf } from '../../src/domain/estimate/line.js';
 import { coldSite, learn, predict, type SiteModels } from '../../src/domain/estimate/site.js';
 import type { Layer } from '../../src/domain/image.js';
 import { SshTransport } from '../../src/node/ssh.js';
-import { startSshd } from '../support/sshd.js';
 import { testBase, testCache, testImage, testKernel, workshop } from '../support/layers.js';
+import { startSshd } from '../support/sshd.js';
+import { percent } from './docs-section.js';
+import { errorsOf } from './estimate-folds.js';
 
 const rate = 400; // Mbit/s, of the one link that leads to all hosts
 const mostHosts = 4;
@@ -116,9 +119,9 @@ function table(rows: readonly Sent[]): string {
   const line = ({ image, hosts, bytes, seen, predicted, measured }: Sent): string =>
     `| ${image} | ${hosts} | ${(bytes / 1e6).toFixed(0)} | ${seen} | ${predicted.toFixed(2)} | ${measured.toFixed(2)} | ${percent(error({ predicted, measured }))} |`;
   const summary = [...new Set(rows.map(({ seen }) => seen))].map((seen) => {
-    const errors = rows.filter((row) => row.seen === seen).map((row) => Math.abs(error(row))).sort((a, b) => a - b);
-    const mean = errors.reduce((sum, one) => sum + one, 0) / errors.length;
-    return `| ${seen} | ${errors.length} | ${percent(mean)} | ${percent(errors[Math.floor(errors.length / 2)] ?? NaN)} | ${percent(errors.at(-1) ?? NaN)} |`;
+    const alike = rows.filter((row) => row.seen === seen);
+    const { mean, worst } = errorsOf(alike, ({ predicted }) => predicted);
+    return `| ${seen} | ${alike.length} | ${percent(mean)} | ${percent(medianOf(alike.map((row) => Math.abs(error(row)))))} | ${percent(worst)} |`;
   });
   return [
     `One link of ${rate} Mbit/s to all hosts; transfers in the order in which they were made.`,
@@ -131,8 +134,4 @@ function table(rows: readonly Sent[]): string {
 
 function error({ predicted, measured }: { predicted: number; measured: number }): number {
   return predicted / measured - 1;
-}
-
-function percent(share: number): string {
-  return `${(100 * share).toFixed(1)} %`;
 }
