@@ -1,9 +1,10 @@
 /** Commands on nodes: ssh2 over the gatekeeper's tunnel, with the node's key checked against what the gatekeeper vouches for. */
-import { Readable, type Duplex } from 'node:stream';
+import { Readable } from 'node:stream';
 import ssh2, { type Client, type ClientChannel } from 'ssh2';
 import { GridError } from '../domain/error.js';
 import type { AccessView } from '../domain/views.js';
 import { isKnown, knownKeys } from '../node/known-hosts.js';
+import { logIn } from '../node/ssh-login.js';
 import { LineCutter } from '../proc/output.js';
 import type { ClusterClient } from '../soap/client.js';
 
@@ -31,7 +32,15 @@ export async function runOnNode(options: NodeCommand): Promise<number> {
   const abort = (): void => void connection.destroy();
   options.signal?.addEventListener('abort', abort, { once: true });
   try {
-    await login(connection, socket, options);
+    const keys = knownKeys(options.access.knownHosts, options.node, 22);
+    await logIn(connection, {
+      sock: socket,
+      username: options.user ?? options.access.loginUser,
+      privateKey: options.privateKey,
+      readyTimeout: readySeconds * 1000,
+      algorithms: { serverHostKey: ['ssh-ed25519'] },
+      hostVerifier: (shown: Buffer) => isKnown(keys, shown),
+    }, 'the connection was closed');
     return await execute(connection, options);
   } catch (error) {
     if (options.signal?.aborted) throw new GridError('interrupted', `the command on ${options.node} was interrupted`, { cause: error });
@@ -42,24 +51,6 @@ export async function runOnNode(options: NodeCommand): Promise<number> {
     connection.end();
     socket.destroy();
   }
-}
-
-function login(connection: Client, socket: Duplex, options: NodeCommand): Promise<void> {
-  const keys = knownKeys(options.access.knownHosts, options.node, 22);
-  return new Promise((resolve, reject) => {
-    connection
-      .once('ready', resolve)
-      .on('error', reject) // ssh2 may tell a second one when the socket goes: nobody else listens
-      .once('close', () => reject(new Error('the connection was closed')))
-      .connect({
-        sock: socket,
-        username: options.user ?? options.access.loginUser,
-        privateKey: options.privateKey,
-        readyTimeout: readySeconds * 1000,
-        algorithms: { serverHostKey: ['ssh-ed25519'] },
-        hostVerifier: (shown: Buffer) => isKnown(keys, shown),
-      });
-  });
 }
 
 function execute(connection: Client, options: NodeCommand): Promise<number> {

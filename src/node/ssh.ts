@@ -15,6 +15,7 @@ import { commandPath } from '../proc/command.js';
 import { BoundedText, lastLine } from '../proc/output.js';
 import { isKnown, knownKeys } from './known-hosts.js';
 import { quoteCommand } from './quote.js';
+import { logIn } from './ssh-login.js';
 
 /** The one that processors have instructions for first: layers travel a fifth faster than with ssh2's own first choice. */
 const ciphers: CipherAlgorithm[] = ['aes128-gcm@openssh.com', 'aes256-gcm@openssh.com', 'chacha20-poly1305@openssh.com', 'aes128-ctr', 'aes256-ctr'];
@@ -117,17 +118,13 @@ export class SshTransport implements NodeTransport {
     }
     const client = new ssh2.Client();
     let refusedKey = false;
-    client.on('error', () => undefined); // a second one (reset, then "lost before handshake") has nobody else to hear it, and would end the head
-    await new Promise<void>((resolve, reject) => {
-      client.once('ready', resolve);
-      client.once('error', (cause) => reject(this.unreachable(refusedKey ? `its key is not the one in ${source}` : cause.message, cause)));
-      client.once('close', () => reject(this.unreachable('it closed the connection')));
-      client.connect({
-        host: address, port, username: user, privateKey,
-        readyTimeout: connectSeconds * 1000, keepaliveInterval: 15_000, keepaliveCountMax: 4, // a dom0 that is busy for half a minute is not away
-        algorithms: { serverHostKey: algorithmsFor(keys.map((key) => key.type)), cipher: ciphers },
-        hostVerifier: (shown: Buffer) => !(refusedKey = !isKnown(keys, shown)),
-      });
+    await logIn(client, {
+      host: address, port, username: user, privateKey,
+      readyTimeout: connectSeconds * 1000, keepaliveInterval: 15_000, keepaliveCountMax: 4, // a dom0 that is busy for half a minute is not away
+      algorithms: { serverHostKey: algorithmsFor(keys.map((key) => key.type)), cipher: ciphers },
+      hostVerifier: (shown: Buffer) => !(refusedKey = !isKnown(keys, shown)),
+    }, 'it closed the connection').catch((cause: Error) => {
+      throw this.unreachable(refusedKey ? `its key is not the one in ${source}` : cause.message, cause);
     });
     const forget = (): void => void (this.connection = undefined);
     client.on('close', forget).on('end', forget).on('error', forget);
