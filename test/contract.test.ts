@@ -2,9 +2,9 @@
  * The SOAP contract over real TLS: our client, python3-zeep and gSOAP against our servers. Behind the servers stand
  * recording doubles of the ports, since the contract is what is tested here, not what the services do.
  */
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,10 +26,8 @@ import { certificatesOf } from '../src/pki/pem.js';
 import { issueCertificate, issueProxy, makeAuthority, makeKey } from '../src/pki/issue.js';
 import type { ClusterService, DelegationService, HeadAdmin, HeadService, PartView, SiteService } from '../src/ports.js';
 import { ClusterClient } from '../src/soap/client.js';
-import { services } from '../src/soap/contract.js';
-import type { Shape } from '../src/soap/shape.js';
 import { escapeXml, readXml } from '../src/soap/xml.js';
-import type { XmlElement } from '../src/soap/xml.js';
+import { missing } from './support/debian-package.js';
 
 // ---------------------------------------------------------------- a small world
 
@@ -376,42 +374,8 @@ t.test('head.wsdl: every operation, for the configured gatekeeper only', async (
   t.equal(calls.length, before);
 });
 
-// ---------------------------------------------------------------- the schema files and clients that are not ours
 
-t.test('the WSDLs and types.xsd declare what the contract does: same elements, same order, same occurrence', async (t) => {
-  const document = (name: string): XmlElement => readXml(readFileSync(join(import.meta.dirname, '..', '..', 'wsdl', name), 'utf8'));
-  const at = (element: XmlElement, name: string): string => element.attributes.find((attribute) => attribute.name === name)?.value ?? '';
-  const all = (element: XmlElement, name: string): XmlElement[] => [...(element.name === name ? [element] : []), ...element.children.flatMap((child) => all(child, name))];
-  const types = new Map(all(document('types.xsd'), 'complexType').map((type) => [at(type, 'name'), type]));
-  const compare = (type: XmlElement, shape: Shape<unknown>, path: string): void => {
-    const declared = all(type, 'element').filter((child) => child !== type);
-    const occurs = (child: XmlElement): string => (at(child, 'maxOccurs') === 'unbounded' ? 'any' : at(child, 'minOccurs') === '0' ? 'maybe' : 'once');
-    t.same(declared.map((child) => [at(child, 'name'), occurs(child)]), Object.entries(shape.fields ?? {}).map(([name, child]) => [name, child.occurs]), path);
-    for (const child of declared) {
-      const inner = types.get(at(child, 'type').replace('t:', ''));
-      const childShape = shape.fields?.[at(child, 'name')];
-      t.equal(inner !== undefined, childShape?.fields !== undefined, `${path}/${at(child, 'name')} has elements or not`);
-      if (inner && childShape) compare(inner, childShape, `${path}/${at(child, 'name')}`);
-    }
-  };
-  for (const { wsdl, operations } of Object.values(services)) {
-    const elements = new Map(all(document(`${wsdl}.wsdl`), 'schema')[0]!.children.filter((child) => child.name === 'element').map((element) => [at(element, 'name'), element]));
-    t.same([...elements.keys()].sort(), Object.keys(operations).flatMap((name) => [name, `${name}Response`]).sort(), `${wsdl}.wsdl has the operations of the contract`);
-    for (const [name, operation] of Object.entries(operations) as [string, { input: Shape<unknown>; output: Shape<unknown> }][]) {
-      compare(elements.get(name)!, operation.input, `${wsdl}: ${name}`);
-      compare(elements.get(`${name}Response`)!, operation.output, `${wsdl}: ${name}Response`);
-    }
-  }
-});
-
-/** Makes `file` exist by installing Debian packages; says why it cannot. */
-function missing(file: string, packages: readonly string[]): string | false {
-  if (existsSync(file)) return false;
-  if (process.getuid?.() !== 0) return `needs root to install ${packages.join(' ')}`;
-  const install = (): boolean => spawnSync('apt-get', ['install', '-y', '--no-install-recommends', ...packages], { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } }).status === 0;
-  if (!install()) spawnSync('apt-get', ['update']);
-  return existsSync(file) || install() ? false : `apt-get cannot install ${packages.join(' ')}`;
-}
+// ---------------------------------------------------------------- a client that is not ours
 
 t.test('python3-zeep reads our WSDLs and makes real calls', { skip: missing('/usr/lib/python3/dist-packages/zeep/__init__.py', ['python3-zeep']) }, async (t) => {
   const paths = { ca: join(home, 'ca.pem'), cert: join(home, 'alice.pem'), key: join(home, 'alice.key') };
@@ -427,19 +391,4 @@ t.test('python3-zeep reads our WSDLs and makes real calls', { skip: missing('/us
   });
   const created = calls.find((call) => call[1] === 'zeep-1')?.[2] as RawRequest;
   t.same(created, rawOf({ count: ['4'], minCount: ['2'], package: ['gcc', 'make'], bundle: ['mpi'], placement: ['spread'] }, [{ path: '/home/grid/a', mode: '0600', content: 'aGVsbG8=' }]));
-});
-
-t.test('gSOAP makes C++ from our WSDLs without a warning', { skip: missing('/usr/bin/wsdl2h', ['gsoap']) }, async (t) => {
-  for (const { wsdl, operations } of Object.values(services)) {
-    const directory = mkdtempSync(join(home, 'gsoap-'));
-    const header = join(directory, `${wsdl}.h`);
-    const source = join(import.meta.dirname, '..', '..', 'wsdl');
-    const first = spawnSync('wsdl2h', ['-I', source, '-o', header, join(source, `${wsdl}.wsdl`)], { encoding: 'utf8', cwd: directory });
-    t.match(first, { status: 0 }, `wsdl2h ${wsdl}.wsdl`);
-    const second = spawnSync('soapcpp2', ['-j', '-C', '-d', directory, header], { encoding: 'utf8', cwd: directory });
-    t.match(second, { status: 0 }, `soapcpp2 ${wsdl}.h`);
-    t.notMatch(first.stdout + first.stderr + second.stdout + second.stderr, /warning|error/i);
-    const generated = readdirSync(directory).filter((name) => name.endsWith('Proxy.h')).map((name) => readFileSync(join(directory, name), 'utf8')).join('');
-    for (const name of Object.keys(operations)) t.match(generated, new RegExp(`virtual int ${name}\\(`));
-  }
 });
