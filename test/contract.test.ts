@@ -1,5 +1,5 @@
 /**
- * The SOAP contract over real TLS: our client, python3-zeep and gSOAP against our servers. Behind the servers stand
+ * The SOAP contract over real TLS: our client and python3-zeep against our servers. Behind the servers stand
  * recording doubles of the ports, since the contract is what is tested here, not what the services do.
  */
 import { execFile } from 'node:child_process';
