@@ -9,7 +9,7 @@
  *   root (overlay: the node's root)  config.json settings defined pid   templates/overlay-<MiB>.ext4  runc/
  * Every step finds out what is there already, so each verb may be repeated after a crash.
  */
-import { overlayTemplate } from './host-script.js';
+import { sharedFunctions } from './shell.js';
 
 export const containerScript = `#!/bin/sh
 set -eu
@@ -17,49 +17,42 @@ umask 022
 home=$1 verb=$2
 shift 2
 
-fail() { echo "$2" >&2; exit "$1"; }
+${sharedFunctions}
 runc_() { runc --root "$home/runc" "$@"; }
 known_to_runc() { [ -d "$home/runc/$1" ]; }
 running() { known_to_runc "$1" && runc_ state "$1" 2> /dev/null | grep -q '"status": "running"'; }
-# a directory that is a mount point of ours holds something exactly while it is mounted; no program is needed to see that
-filled() { for inside in "$1"/*; do [ -e "$inside" ] || [ -L "$inside" ]; return; done; }
 link_of() { link=v\${1%%-*}\${1##*-}; }
-forget_container() { if known_to_runc "$1"; then runc_ delete --force "$1" 2> /dev/null || rm -rf "$home/runc/$1"; fi; }
+lock() { [ -d "$home/nodes" ] || mkdir -p "$home/nodes"; lock_node "$1" "$home/nodes/.$1.lock" 50; }
 
-# id, then digests: mounts what is not mounted and notes the user, in one locked step
-take_layers() (
-  id=$1
-  shift
-  exec 9> "$home/mnt/.lock"
-  flock 9
-  for digest; do
-    if ! filled "$home/mnt/$digest"; then
-      [ -f "$home/layers/$digest.sqfs" ] || fail 3 "layer $digest is not on this host"
-      mkdir -p "$home/mnt/$digest" "$home/mnt/$digest.users"
-      mount -t squashfs -o loop,ro "$home/layers/$digest.sqfs" "$home/mnt/$digest" 9>&-
-    fi
-    : > "$home/mnt/$digest.users/$id"
+# id: its container goes, and what a runc that was cut has left in its groups: an init that waits for ever, and that runc does not know
+forget_container() {
+  if known_to_runc "$1"; then runc_ delete --force "$1" 2> /dev/null || rm -rf "$home/runc/$1"; fi
+  for group in /sys/fs/cgroup/gridvc/"$1" /sys/fs/cgroup/*/gridvc/"$1"; do
+    if [ -e "$group" ]; then end_group "$group"; fi
   done
-)
+}
 
-# the last user of a layer unmounts it
-leave_layers() (
-  id=$1
-  [ -d "$home/mnt" ] || return 0
-  exec 9> "$home/mnt/.lock"
-  flock 9
-  for users in "$home"/mnt/*.users; do
-    [ -d "$users" ] || continue
-    rm -f "$users/$id"
-    if rmdir "$users" 2> /dev/null; then
-      layer=\${users%.users}
-      if filled "$layer"; then umount "$layer" || umount -l "$layer"; fi
-      rmdir "$layer"
-    fi
+# directory of a group: its processes end, the group goes with the last of them
+end_group() {
+  tries=40
+  while ! rmdir "$1" 2> /dev/null && [ -e "$1" ] && [ $tries -gt 0 ]; do
+    while read -r pid; do [ "$pid" -gt 1 ] && kill -KILL "$pid"; done 2> /dev/null < "$1/cgroup.procs" || true
+    sleep 0.05
+    tries=$((tries - 1))
   done
-)
+}
 
-${overlayTemplate}
+# digest: mounted, and its end
+hold() {
+  filled "$home/mnt/$1" && return
+  [ -d "$home/mnt/$1" ] || mkdir "$home/mnt/$1"
+  mount -t squashfs -o loop,ro "$home/layers/$1.sqfs" "$home/mnt/$1"
+}
+let_go() {
+  unmount "$home/mnt/$1"
+  [ ! -d "$home/mnt/$1" ] || rmdir "$home/mnt/$1"
+}
+
 # id: reads settings into variables
 read_settings() {
   { read -r address; read -r gateway; read -r bridge; read -r mac; read -r lower; } < "$home/nodes/$1/settings"
@@ -68,7 +61,7 @@ read_settings() {
 # id: layers, disk and root are mounted afterwards
 mount_root() {
   dir=$home/nodes/$1
-  take_layers "$1" $lower
+  take_layers "$home/mnt" "$1" $lower
   if ! filled "$dir/rw"; then mount -t ext4 -o loop,noatime "$dir/disk.img" "$dir/rw"; fi
   if ! filled "$dir/root"; then
     over=
@@ -76,8 +69,6 @@ mount_root() {
     (cd "$home/mnt" && mount -t overlay -o "lowerdir=$over,upperdir=$dir/rw/upper,workdir=$dir/rw/work,redirect_dir=off,metacopy=off,index=off" overlay "$dir/root")
   fi
 }
-
-unmount() { if filled "$1"; then umount "$1" 2> /dev/null || umount -l "$1"; fi; }
 
 # id: network namespace and link go; the link by name, since a namespace's end is only soon
 drop_network() {
@@ -92,12 +83,12 @@ undo() {
   unmount "$home/nodes/$1/root"
   unmount "$home/nodes/$1/rw"
   drop_network "$1"
-  leave_layers "$1"
+  leave_layers "$home/mnt" "$1"
   rm -rf --one-file-system "$home/nodes/$1"
   # The parent group goes with the last node. Starts hold the lock shared, so none loses it in between.
   ( exec 8< /sys/fs/cgroup
     flock -n 8 || exit 0
-    rmdir /sys/fs/cgroup/gridvc/"$1" /sys/fs/cgroup/*/gridvc/"$1" /sys/fs/cgroup/gridvc /sys/fs/cgroup/*/gridvc 2> /dev/null || true )
+    rmdir /sys/fs/cgroup/gridvc /sys/fs/cgroup/*/gridvc 2> /dev/null || true )
 }
 
 case $verb in
@@ -106,6 +97,7 @@ case $verb in
 define)
   id=$1 config=$2 disk=$3
   dir=$home/nodes/$id
+  lock "$id"
   if [ -d "$dir" ]; then
     if running "$id"; then cat > /dev/null; exit 0; fi
     undo "$id"
@@ -128,6 +120,8 @@ define)
 start)
   id=$1
   dir=$home/nodes/$id
+  lock "$id"
+  drop_lock "$dir"
   [ -f "$dir/defined" ] || fail 44 "node $id was never defined here"
   if known_to_runc "$id"; then
     if running "$id"; then exit 0; fi
@@ -153,7 +147,7 @@ END
   # The console is on the node's own disk: a node cannot fill the host's.
   exec 8< /sys/fs/cgroup
   flock -s 8
-  runc_ --log "$dir/runc.log" run --detach --bundle "$dir" --pid-file "$dir/pid" "$id" < /dev/null > "$dir/rw/console.log" 2>&1 8<&- || {
+  runc_ --log "$dir/runc.log" run --detach --bundle "$dir" --pid-file "$dir/pid" "$id" < /dev/null > "$dir/rw/console.log" 2>&1 8<&- 7>&- || {
     tail -n 3 "$dir/runc.log" "$dir/rw/console.log" >&2
     forget_container "$id"
     fail 3 "runc could not start node $id: $(tail -n 1 "$dir/runc.log" | cut -c 1-300)"
@@ -164,7 +158,7 @@ END
 stop)
   id=$1 tenths=$2
   dir=$home/nodes/$id
-  known_to_runc "$id" || exit 0
+  lock "$id"
   if [ "$tenths" -gt 0 ] && running "$id"; then
     pid=$(cat "$dir/pid")
     runc_ kill "$id" TERM 2> /dev/null || true
@@ -176,11 +170,14 @@ stop)
   fi
   forget_container "$id"
   drop_network "$id"
+  drop_lock "$dir"
   ;;
 
 # id
 remove)
+  lock "$1"
   undo "$1"
+  drop_lock "$home/nodes/$1"
   ;;
 
 # the last lines that the node's init wrote; the file is ours, not one that the node can replace

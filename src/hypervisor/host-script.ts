@@ -16,20 +16,6 @@ export interface HostScriptOptions {
   readonly beside?: Readonly<Record<string, string>>;
 }
 
-/** Shell function `template` of the drivers' scripts, which have `home` and `fail`. */
-export const overlayTemplate = `# MiB: a file system of this size with the two directories of an overlay, made once
-template() {
-  template=$home/templates/overlay-$1.ext4
-  [ -f "$template" ] && return
-  mkdir -p "$template.$$.d/upper" "$template.$$.d/work"
-  # No journal: a node's disk does not outlive its host's crash, and half the writes are saved.
-  truncate -s "$1M" "$template.$$"
-  mkfs.ext4 -q -F -m 0 -d "$template.$$.d" -O ^has_journal -E lazy_itable_init=1,nodiscard "$template.$$" || fail 3 "mkfs.ext4 failed for $template"
-  mv -f "$template.$$" "$template"
-  rm -rf "$template.$$.d"
-}
-`;
-
 const installScript = 'set -e; mkdir -p "$(dirname "$1")"; cat > "$1.$$"; chmod 755 "$1.$$"; sync "$1.$$"; mv -f "$1.$$" "$1"';
 
 export class HostScript {

@@ -11,7 +11,7 @@
  * (xl create -e) and all their ends are "preserve": a dead one stays, with its console, until we remove it.
  * Every step finds out what is there already, so each verb may be repeated after a crash.
  */
-import { overlayTemplate } from './host-script.js';
+import { sharedFunctions } from './shell.js';
 
 export const xenScript = `#!/bin/sh
 set -eu
@@ -23,19 +23,8 @@ home=$PWD owner=$2 verb=$3
 shift 3
 nodes=$home/xen/$owner
 
-fail() { echo "$2" >&2; exit "$1"; }
-filled() { for inside in "$1"/*; do [ -e "$inside" ] || [ -L "$inside" ]; return; done; }
-unmount() { if filled "$1"; then umount "$1" 2> /dev/null || umount -l "$1"; fi; }
-
-# id: one call at a time, also when the connection of an earlier one was cut and its command goes on; the file goes with the node
-lock_node() {
-  lock=/run/lock/gridvc-$owner-$1
-  while :; do
-    exec 7> "$lock"
-    flock -w 110 7 || fail 3 "an earlier command for node $1 is still at work"
-    if [ "$lock" -ef /proc/self/fd/7 ]; then return; fi
-  done
-}
+${sharedFunctions}
+lock() { lock_node "$1" "/run/lock/gridvc-$owner-$1" 110; }
 
 # id: sets state to none, half (made, but never started), running or dead
 look() {
@@ -66,37 +55,16 @@ loop_of() {
   done
 }
 
-# id, then digests: each gets its device and a note of its user, in one locked step
-take_layers() (
-  user=$owner.$1
-  shift
-  exec 9> "$home/loops/.lock"
-  flock 9
-  for digest; do
-    mkdir -p "$home/loops/$digest.users"
-    : > "$home/loops/$digest.users/$user"
-    loop_of "$home/layers/$digest.sqfs"
-    [ -n "$loop" ] || losetup --find --read-only "$home/layers/$digest.sqfs" 9>&- 7>&- || fail 3 "layer $digest: no loop device is free"
-  done
-)
-
-# id: the last user of a layer frees its device
-leave_layers() (
-  [ -d "$home/loops" ] || return 0
-  exec 9> "$home/loops/.lock"
-  flock 9
-  for users in "$home"/loops/*.users; do
-    [ -d "$users" ] || continue
-    rm -f "$users/$owner.$1"
-    if rmdir "$users" 2> /dev/null; then
-      digest=\${users##*/}
-      digest=\${digest%.users}
-      if [ -d "$home/mnt/$digest" ]; then unmount "$home/mnt/$digest"; rmdir "$home/mnt/$digest"; fi
-      loop_of "$home/layers/$digest.sqfs"
-      if [ -n "$loop" ]; then losetup --detach "$loop"; fi
-    fi
-  done
-)
+# digest: it has a device, and its end
+hold() {
+  loop_of "$home/layers/$1.sqfs"
+  [ -n "$loop" ] || losetup --find --read-only "$home/layers/$1.sqfs" || fail 3 "layer $1: no loop device is free"
+}
+let_go() {
+  if [ -d "$home/mnt/$1" ]; then unmount "$home/mnt/$1"; rmdir "$home/mnt/$1"; fi
+  loop_of "$home/layers/$1.sqfs"
+  if [ -n "$loop" ]; then losetup --detach "$loop"; fi
+}
 
 # digest: the kernel's files can be read below mnt; its device is taken
 mount_kernel() (
@@ -105,11 +73,10 @@ mount_kernel() (
   if ! filled "$home/mnt/$1"; then
     mkdir -p "$home/mnt/$1"
     loop_of "$home/layers/$1.sqfs"
-    said=$(mount -t squashfs -o ro "$loop" "$home/mnt/$1" 2>&1 9>&- 7>&-) || fail 3 "the layer of the kernel, $1 on $loop, cannot be mounted: $(echo $said)"
+    said=$(mount -t squashfs -o ro "$loop" "$home/mnt/$1" 2>&1) || fail 3 "the layer of the kernel, $1 on $loop, cannot be mounted: $(echo $said)"
   fi
 )
 
-${overlayTemplate}
 # id: what its console said since the last time comes to console.log; xenconsoled keeps the last mebibyte
 drain() {
   id=$1
@@ -145,7 +112,7 @@ undo() {
   if [ -d "$dir/rw" ]; then unmount "$dir/rw"; fi
   loop_of "$dir/disk.img"
   if [ -n "$loop" ]; then losetup --detach "$loop"; fi
-  leave_layers "$1"
+  leave_layers "$home/loops" "$owner.$1"
   rm -rf --one-file-system "$dir"
   rmdir "$nodes" 2> /dev/null || true
 }
@@ -156,7 +123,7 @@ case $verb in
 define)
   id=$1 disk=$2
   dir=$nodes/$id
-  lock_node "$id"
+  lock "$id"
   if [ -d "$dir" ]; then
     look "$id"
     if [ $state = running ] && [ -e "$dir/started" ]; then cat > /dev/null; exit 0; fi
@@ -176,7 +143,7 @@ define)
   template "$disk"
   cp --sparse=always "$home/templates/overlay-$disk.ext4" "$dir/disk.img"
   # Nothing but our own template is on it yet: a disk that a node has written to is never mounted here.
-  mount -t ext4 -o loop,noatime "$dir/disk.img" "$dir/rw" 7>&-
+  mount -t ext4 -o loop,noatime "$dir/disk.img" "$dir/rw"
   cat > "$dir/rw/context.tar" || { umount "$dir/rw"; fail 3 "the files of node $id cannot be written to its disk: No space left on device"; }
   umount "$dir/rw"
   : > "$dir/defined"
@@ -186,8 +153,9 @@ define)
 start)
   id=$1
   dir=$nodes/$id
+  lock "$id"
+  drop_lock "$dir"
   [ -f "$dir/defined" ] || fail 44 "node $id was never defined here"
-  lock_node "$id"
   # What was never begun has no domain: asking xl would be a tenth of a start.
   if [ -e "$dir/begun" ]; then
     look "$id"
@@ -197,10 +165,10 @@ start)
   fi
   : > "$dir/begun"
   read -r lower < "$dir/settings"
-  take_layers "$id" $lower
+  take_layers "$home/loops" "$owner.$id" $lower
   mount_kernel "\${lower%% *}"
   loop_of "$dir/disk.img"
-  if [ -z "$loop" ]; then losetup --find "$dir/disk.img" 7>&- || fail 3 'no loop device is free'; loop_of "$dir/disk.img"; fi
+  if [ -z "$loop" ]; then losetup --find "$dir/disk.img" || fail 3 'no loop device is free'; loop_of "$dir/disk.img"; fi
   disks="'format=raw,backendtype=phy,vdev=xvda,access=rw,script=$2,target=$loop'"
   letters='b c d e f g h i j k l m n o p q r s t u v w x y z'
   for digest in $lower; do
@@ -221,7 +189,7 @@ start)
 stop)
   id=$1 tenths=$2
   dir=$nodes/$id
-  lock_node "$id"
+  lock "$id"
   look "$id"
   if [ $state = running ] && [ "$tenths" -gt 0 ]; then
     xl shutdown "gv-$owner-$id" > /dev/null 2>&1 || tenths=0
@@ -235,21 +203,21 @@ stop)
   if [ -d "$dir" ]; then drain "$id"; fi
   destroy "$id"
   rm -f "$dir/started"
-  if [ ! -d "$dir" ]; then rm -f "$lock"; fi
+  drop_lock "$dir"
   ;;
 
 # id
 remove)
-  lock_node "$1"
+  lock "$1"
   undo "$1"
-  rm -f "$lock"
+  drop_lock "$nodes/$1"
   ;;
 
 # the last lines of the console
 console)
   dir=$nodes/$1
   [ -d "$dir" ] || exit 0
-  lock_node "$1"
+  lock "$1"
   drain "$1"
   if [ -f "$dir/console.log" ]; then tail -c 65536 "$dir/console.log" | tail -n 100 | tr -d '\\r'; fi
   ;;
