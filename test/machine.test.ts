@@ -1,6 +1,6 @@
 /** What a host says, and nodes on it: the contract of drivers over a fake and over containers on real layers. */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ssh2 from 'ssh2';
 import t from 'tap';
@@ -12,7 +12,7 @@ import { parseCheck, parseList } from '../src/hypervisor/container-output.js';
 import { nodeContext } from '../src/node/context.js';
 import { LocalTransport } from '../src/node/local.js';
 import type { CommandResult, NodeTransport } from '../src/ports.js';
-import { runCommand } from '../src/proc/command.js';
+import { runCommand, startProcess } from '../src/proc/command.js';
 import { driverContract } from './support/driver-contract.js';
 import { FakeDriver } from './support/fake-driver.js';
 import { testCache, testImage, whyNoImages } from './support/layers.js';
@@ -65,7 +65,8 @@ function definition(spec: PartSpec, node: string, address: string, layers: reado
 async function makeSite(t: Tap): Promise<{ transport: LocalTransport; home: string; layers: Layer[]; driver: ContainerDriver; inNode: (address: string, command: string) => Promise<CommandResult> }> {
   const layers = await testImage(['cron']);
   const netns = `gvtest-${randomBytes(3).toString('hex')}`;
-  const home = mkdtempSync(join(testCache, 'host-')); // on the file system of the layers, so that they are linked
+  await reclaim();
+  const home = mkdtempSync(join(testCache, `host-${process.pid}-`)); // on the file system of the layers, so that they are linked
   const ip = async (...words: string[]): Promise<unknown> => t.match(await runCommand(['ip', ...words]), { code: 0 });
   await ip('netns', 'add', netns);
   t.teardown(async () => {
@@ -86,6 +87,17 @@ async function makeSite(t: Tap): Promise<{ transport: LocalTransport; home: stri
   const inNode = (address: string, command: string): Promise<CommandResult> =>
     transport.run(['ssh', '-i', key, '-o', `UserKnownHostsFile=${join(home, 'known')}`, '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=5', '-o', 'ConnectionAttempts=20', `grid@${address}`, command]);
   return { transport, home, layers, driver: new ContainerDriver({ transport, home, network: { bridge: 'gvbr0' } }), inNode };
+}
+
+/** Removes what an earlier run that was killed has left. */
+async function reclaim(): Promise<void> {
+  for (const name of readdirSync(testCache).filter((entry) => /^host-\d+-/.test(entry) && !existsSync(`/proc/${entry.split('-')[1]}`))) {
+    const home = join(testCache, name);
+    const driver = new ContainerDriver({ transport: new LocalTransport({ host: 'h1' }), home, network: { bridge: 'gvbr0' } });
+    const nodes = ['nodes', 'runc'].map((part) => join(home, part)).filter((path) => existsSync(path)).flatMap((path) => readdirSync(path)).filter((word) => /^\w+-\w+$/.test(word));
+    for (const [cluster = '', node = ''] of nodes.map((word) => word.split('-'))) await driver.remove({ cluster, node });
+    rmSync(home, { recursive: true, force: true });
+  }
 }
 
 async function network(transport: NodeTransport): Promise<string[]> {
@@ -147,6 +159,23 @@ t.test('container nodes', { skip: noNodes ?? false, timeout: 600_000 }, async (t
     t.match(await inNode('192.168.78.11', 'for i in 1 2 3 4 5 6 7 8 9 10; do pgrep -x cron > /dev/null && break; sleep 0.3; done; pgrep -x cron > /dev/null && echo cron; cat /var/log/gridvc-services.log'), { stdout: /^cron\nstarting cron\n[^]*done\n/ }, 'services of its packages run');
     t.match(await inNode('192.168.78.11', 'sudo pkill -x sshd; true'), { code: Number });
     t.match(await inNode('192.168.78.11', 'echo back'), { stdout: 'back\n' }, 'sshd is supervised');
+  });
+
+  await t.test('what a runc that was cut has left goes with the node', async (t) => {
+    const id = { cluster: 'gvtestd3', node: 'n1' };
+    const state = join(home, 'runc', 'gvtestd3-n1');
+    mkdirSync(state); // as runc 1.1 makes it, with a mount of itself while it starts
+    writeFileSync(join(state, 'runc.AbCdEf'), '');
+    t.match(await runCommand(['mount', '--bind', '/usr/sbin/runc', join(state, 'runc.AbCdEf')]), { code: 0 });
+    const groups = readdirSync('/sys/fs/cgroup').map((name) => join('/sys/fs/cgroup', name, 'gridvc')).filter((path) => existsSync(path)).map((path) => join(path, 'gvtestd3-n1'));
+    const stray = startProcess(['sleep', '1000']);
+    for (const group of groups) {
+      mkdirSync(group, { recursive: true });
+      if (!group.includes('/cpuset/')) writeFileSync(join(group, 'cgroup.procs'), String(stray.pid)); // a set of processors is empty at first and takes nobody
+    }
+    await driver.remove(id);
+    t.match(await stray.exited, { code: undefined });
+    t.same([state, ...groups].filter((path) => existsSync(path)), []);
   });
 
   await t.test('neighbours on the bridge do not reach each other', async (t) => {

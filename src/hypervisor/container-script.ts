@@ -24,9 +24,16 @@ running() { known_to_runc "$1" && runc_ state "$1" 2> /dev/null | grep -q '"stat
 link_of() { link=v\${1%%-*}\${1##*-}; }
 lock() { [ -d "$home/nodes" ] || mkdir -p "$home/nodes"; lock_node "$1" "$home/nodes/.$1.lock" 50; }
 
-# id: its container goes, and what a runc that was cut has left in its groups: an init that waits for ever, and that runc does not know
+# id: its container goes, and what a runc that was cut has left: a mount of its own program among its files, which keeps
+# them; in its groups an init that waits for ever, and that runc does not know
 forget_container() {
-  if known_to_runc "$1"; then runc_ delete --force "$1" 2> /dev/null || rm -rf "$home/runc/$1"; fi
+  if known_to_runc "$1"; then
+    for program in "$home/runc/$1"/runc.*; do
+      if [ -e "$program" ]; then umount -l "$program" 2> /dev/null || true; fi
+    done
+    runc_ delete --force "$1" 2> /dev/null || true
+    if known_to_runc "$1"; then rm -rf "$home/runc/$1"; fi
+  fi
   for group in /sys/fs/cgroup/gridvc/"$1" /sys/fs/cgroup/*/gridvc/"$1"; do
     if [ -e "$group" ]; then end_group "$group"; fi
   done
