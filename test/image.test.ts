@@ -8,6 +8,7 @@ import { isGridError, type GridError } from '../src/domain/error.js';
 import { failedPackage, isDiskFull, parsePlan, parseRefusal, parseNeeds, parseStatus, parseUris, StatusClock } from '../src/image/apt-output.js';
 import { DebianBuilder } from '../src/image/builder.js';
 import { sourcesFor } from '../src/image/apt-sources.js';
+import type { Log } from '../src/log.js';
 import { traces } from './support/leaks.js';
 import { lendBase, quiet, testBase, testCache, whyNoImages, workshop } from './support/layers.js';
 
@@ -205,8 +206,15 @@ t.test('a delta: daemons installed, none started', { skip, timeout: 300_000 }, a
   t.equal(await builder.has(built.layer.digest), true);
   t.equal(createHash('sha256').update(readFileSync(store.path(built.layer.digest))).digest('hex'), built.layer.digest);
   t.same((await traces(home, [...before, ...['sqfs', 'json', 'status'].map((kind) => `file layers/${built.layer.digest}.${kind}`)])), [], 'nothing else is left');
+
+  const tree = (digest: string): string[] => execFileSync('unsquashfs', ['-lls', store.path(digest)], { encoding: 'utf8', maxBuffer: 1 << 26 }).split('\n').filter((line) => !/(var\/log|var\/cache|backups|dpkg\/status)/.test(line)).map((line) => line.replace(/ \d{4}-\d\d-\d\d \d\d:\d\d /, ' ').replace(/^(d\S+ +\S+) +\d+/, '$1')).sort();
+  const inMemory = tree(built.layer.digest);
   await builder.remove(built.layer.digest);
   t.equal(await builder.has(built.layer.digest), false);
+  const onDisk = await new DebianBuilder(store, catalogue, { memory: 0 }).delta(resolution, base, quiet());
+  t.same(tree(onDisk.layer.digest), inMemory, 'a head with little memory works on its disk, with the same result');
+  await builder.remove(onDisk.layer.digest);
+  t.same(await traces(home, before), []);
 });
 
 /** A flat repository with one .deb whose postinst is given. */
@@ -234,6 +242,7 @@ t.test('a maintainer script that fails', { skip, timeout: 300_000 }, async (t) =
   localRepository(repository, 'gv-bad', 'echo about to fail >&2\nexit 7');
   localRepository(repository, 'gv-good', 'exit 0');
   localRepository(repository, 'gv-slow', 'sleep 30');
+  localRepository(repository, 'gv-fat', 'head -c 1500M /dev/zero > /var/lib/gv-fat');
   const sources = join(scratch, 'test.list');
   writeFileSync(sources, `deb [trusted=yes] file:${repository} ./\n`);
   const { catalogue, builder, store } = workshop(home, { sources });
@@ -248,6 +257,16 @@ t.test('a maintainer script that fails', { skip, timeout: 300_000 }, async (t) =
   const good = await builder.delta(await catalogue.resolve('bookworm', base, ['gv-good']), base, quiet());
   t.match(execFileSync('unsquashfs', ['-l', store.path(good.layer.digest)], { encoding: 'utf8' }), /usr\/share\/gv-good\/here/, 'a file: source is used');
   await builder.remove(good.layer.digest);
+
+  const fat = await catalogue.resolve('bookworm', base, ['gv-fat']);
+  const memory = (128 << 20) + 12 * (base.bytes + (fat.packages[0]?.debBytes ?? 0));
+  const warnings: string[] = [];
+  const log = { warn: (_: unknown, text: string) => warnings.push(text) } as unknown as Log;
+  const grown = await new DebianBuilder(store, catalogue, { log, memory }).delta(fat, base, quiet());
+  t.match(warnings, [/did not fit into its memory/]);
+  t.match(execFileSync('unsquashfs', ['-lls', store.path(grown.layer.digest)], { encoding: 'utf8' }), / 1572864000 .* squashfs-root\/var\/lib\/gv-fat\n/, 'what outgrows its memory is built on the disk');
+  await builder.remove(grown.layer.digest);
+  t.same(await traces(home, before), []);
 
   const stop = new AbortController();
   const slow = builder.delta(await catalogue.resolve('bookworm', base, ['gv-slow']), base, { signal: stop.signal, progress: (_, text) => text.includes('configure gv-slow') && setTimeout(() => stop.abort(), 100) });

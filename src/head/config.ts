@@ -60,6 +60,11 @@ const cache = z.strictObject({
 });
 export type CacheConfig = Readonly<z.infer<typeof cache>>;
 
+const build = z.strictObject({
+  /** MiB of memory that one build of a layer may take; default: half of what is free. What does not fit is built on the disk; 0: everything. */
+  memory: z.int().min(0).optional(),
+});
+
 const schema = z.strictObject({
   site: z.string().refine((name) => isName('site', name), 'must match [a-z][a-z0-9-]*, at most 32 characters'),
   listen: z.strictObject({ host: z.string().default('0.0.0.0'), port: z.int().min(0).max(65535) }),
@@ -74,6 +79,7 @@ const schema = z.strictObject({
   apt: z.strictObject({ sources: absolute.optional(), maxAgeSeconds: z.int().positive().default(6 * 3600) }).prefault({}),
   bundles: z.record(z.string().refine((name) => isName('bundle', name), 'bad bundle name'), z.array(z.string().refine((name) => isName('package', name), 'bad package name'))).default({}),
   cache: cache.prefault({}),
+  build: build.prefault({}),
   /** Others may be registered while the head runs (gridvc host add). */
   hosts: z.array(host).default([]),
   log: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),

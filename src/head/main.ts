@@ -83,7 +83,7 @@ async function start(config: HeadConfig, log: Log): Promise<() => Promise<void>>
 
     const layers = new LayerStore(config.home);
     const catalogue = new AptCatalogue({ home: config.home, releases: config.releases, statusOf: (digest) => layers.statusPath(digest), log, ...(config.apt.sources === undefined ? {} : { sources: config.apt.sources }) });
-    const builder = new DebianBuilder(layers, catalogue, log);
+    const builder = new DebianBuilder(layers, catalogue, { log, ...(config.build.memory === undefined ? {} : { memory: config.build.memory * 2 ** 20 }) });
     await builder.recover();
     const stock = new ImageStock(db, catalogue, builder, config.apt.maxAgeSeconds);
     const orphans = await stock.recover();

@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { chmod, mkdir, readFile, readdir, rename, stat, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
-import { GridError } from '../domain/error.js';
+import { GridError, isGridError } from '../domain/error.js';
 import type { Layer, PackageTiming, Resolution } from '../domain/image.js';
 import { debsPath, initFiles } from '../node/init.js';
 import { lastLines } from '../proc/output.js';
@@ -23,13 +23,19 @@ import { BuildWatch, memoryFor, seconds, together, writePlan, type Installed } f
 import { removeTree, runInJail } from './jail.js';
 import { LayerStore } from './layer-store.js';
 
+export interface BuilderOptions {
+  readonly log?: Log;
+  /** Bytes of memory that one build may take for its tree; default: half of what is free. 0: builds work on the disk. */
+  readonly memory?: number;
+}
+
 export class DebianBuilder implements ImageBuilder {
   readonly recipe = createHash('sha256').update(JSON.stringify([baseScript, basePackages, initFiles])).digest('hex');
 
   constructor(
     private readonly store: LayerStore,
     private readonly catalogue: AptCatalogue,
-    private readonly log?: Log,
+    private readonly options: BuilderOptions = {},
   ) {}
 
   path(digest: string): string {
@@ -66,7 +72,7 @@ export class DebianBuilder implements ImageBuilder {
       const dir = join(this.store.staging, name);
       await unmountBelow(dir);
       await removeTree(dir);
-      this.log?.warn({ dir }, 'removed what an interrupted build left');
+      this.options.log?.warn({ dir }, 'removed what an interrupted build left');
     }
   }
 
@@ -97,11 +103,21 @@ export class DebianBuilder implements ImageBuilder {
 
   async delta(resolution: Resolution, base: BaseImage, options: BuildOptions): Promise<BuiltDelta> {
     if (resolution.packages.length === 0) throw new GridError('internal', 'a delta of no packages was asked for: the base is the image');
+    const memory = await memoryFor(resolution, [base, ...(options.above ?? [])], this.options.memory ?? Infinity);
+    return this.deltaIn(memory, resolution, base, options).catch((error: unknown) => {
+      if (memory === 0 || !isGridError(error, 'disk-full')) throw error;
+      this.options.log?.warn({ memory, packages: resolution.asked }, 'a build did not fit into its memory: once more, on the disk');
+      return this.deltaIn(0, resolution, base, options);
+    });
+  }
+
+  /** @param memory bytes for the tree; 0: on the disk */
+  private deltaIn(memory: number, resolution: Resolution, base: BaseImage, options: BuildOptions): Promise<BuiltDelta> {
     return this.staged('delta', `installing ${resolution.asked.join(', ').slice(0, 200)}`, async (stage, output) => {
       const bytes = resolution.packages.reduce((sum, entry) => sum + entry.debBytes, 0);
       options.progress('download', `${resolution.packages.length} packages, ${(bytes / 1e6).toFixed(1)} MB`);
       const begun = seconds();
-      const installed = await this.install(resolution, [base, ...(options.above ?? [])], stage, output, options);
+      const installed = await this.install(memory, resolution, [base, ...(options.above ?? [])], stage, output, options);
       const facts = { kind: options.kind ?? 'delta', os: resolution.os, key: resolution.key, packages: resolution.packages.map((entry) => `${entry.name}=${entry.version}`) } as const;
       const timings = await packageTimings(join(stage, 'lists'), resolution, installed.spent);
       const layer = await this.store.adopt(join(stage, 'layer.sqfs'), facts, { status: join(stage, 'status'), known: installed.digest });
@@ -142,13 +158,12 @@ export class DebianBuilder implements ImageBuilder {
   }
 
   /** Fetches, unpacks and configures the packages, all at the same time, and packs what changed. */
-  private async install(resolution: Resolution, below: readonly Layer[], stage: string, output: OutputTail, options: BuildOptions): Promise<Installed> {
+  private async install(memory: number, resolution: Resolution, below: readonly Layer[], stage: string, output: OutputTail, options: BuildOptions): Promise<Installed> {
     const supply = this.supply(resolution, below, stage);
     await supply.prepare();
     const asked = new Set(resolution.asked.map((name) => name.replace(/=.*$/, '')));
     const inBase = [...asked].filter((name) => !resolution.packages.some((entry) => entry.name === name));
     const watch = new BuildWatch(supply, resolution.packages.length, stage, options.progress);
-    const memory = await memoryFor(resolution, below);
     options.progress('install', `installing ${resolution.packages.length} packages`);
     await together(options.signal, (signal) => [
       supply.run(signal),

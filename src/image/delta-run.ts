@@ -75,12 +75,15 @@ export async function writePlan(stage: string, plan: readonly PlanStep[], resolu
   await rename(join(stage, 'plan.new'), join(stage, 'plan'));
 }
 
-/** Bytes of memory that a build may take for its tree; 0 if this machine has not twice what it needs: then it works on the disk. */
-export async function memoryFor(resolution: Resolution, below: readonly Layer[]): Promise<number> {
+/**
+ * Bytes of memory that a build may take for its tree: half of what is free, at most `limit`. 0 if that may not be enough: then it
+ * works on the disk.
+ */
+export async function memoryFor(resolution: Resolution, below: readonly Layer[], limit: number): Promise<number> {
   const free = Number(/^MemAvailable: +(\d+) kB$/m.exec(await readFile('/proc/meminfo', 'utf8'))?.[1] ?? 0) * 1024;
   const packed = resolution.packages.reduce((sum, entry) => sum + entry.debBytes, 0) + below.reduce((sum, layer) => sum + layer.bytes, 0);
-  const needed = reserve + memoryFactor * packed;
-  return free >= 2 * needed ? Math.floor(free / 2) : 0;
+  const allowed = Math.min(limit, Math.floor(free / 2));
+  return allowed >= reserve + memoryFactor * packed ? allowed : 0;
 }
 
 /** Runs works side by side; the first failure ends the others, and is thrown when all have ended. */
