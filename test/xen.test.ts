@@ -1,8 +1,9 @@
 /** Xen without a Xen: what xl prints of six versions, domain configurations, kernels as layers. Real domains: npm run test:xen. */
-import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import fc from 'fast-check';
 import t from 'tap';
 import type { NodeDefinition } from '../src/domain/node.js';
@@ -12,7 +13,8 @@ import { blockScript, vifScript, xenScript } from '../src/hypervisor/xen-script.
 import { cpio } from '../src/image/cpio.js';
 import { loadOrder } from '../src/image/kernel-modules.js';
 import { bootScript } from '../src/node/boot.js';
-import { testKernel, testKernelPath, whyNoImages } from './support/layers.js';
+import { testKernel, testKernelPath, whyNoImages, workshop } from './support/layers.js';
+import { traces } from './support/leaks.js';
 
 const captured = (name: string): string => readFileSync(join(import.meta.dirname, '..', '..', 'test/data/xen', name), 'utf8');
 
@@ -154,6 +156,30 @@ t.test('a real kernel as a layer', { skip: why ?? false, timeout: 600_000 }, asy
   for (const path of ['init', 'bin/sh', 'bin/busybox', 'modules/order', 'modules/xen-blkfront.ko', 'modules/overlay.ko', 'dev']) t.ok(listed.includes(path), path);
   t.ok(kernel.bytes < 60e6, `${(kernel.bytes / 1e6).toFixed(1)} MB`);
   t.equal((await testKernel()).digest, kernel.digest, 'made once');
+});
+
+t.test('kill -9 in each step of preparing a kernel', { skip: why ?? false, timeout: 300_000 }, async (t) => {
+  await testKernel(); // lists are there
+  const home = mkdtempSync('/var/tmp/gridvc-kernel-');
+  t.teardown(() => rmSync(home, { recursive: true, force: true }));
+  const { store, builder } = workshop(home);
+  mkdirSync(store.staging);
+  mkdirSync(store.layers);
+  const module = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
+  const head = `import { quiet, testCache, workshop } from ${module('./support/layers.js')};
+    import { DebianKernels } from ${module('../src/image/kernel.js')};
+    await new DebianKernels(workshop(${JSON.stringify(home)}).store, workshop(testCache).catalogue).build('bookworm', quiet());`;
+  const steps = { fetching: 'debs', unpacking: 'kernel', 'choosing modules': 'tree/usr/lib/modules', packing: 'layer.sqfs' };
+  for (const [step, sign] of Object.entries(steps)) {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', head], { stdio: 'ignore' });
+    const stages = (): string[] => readdirSync(store.staging);
+    while (child.exitCode === null && !stages().some((name) => existsSync(join(store.staging, name, sign)))) await pause(10);
+    child.kill('SIGKILL');
+    t.same((await traces(store.staging, ['nothing'])).filter((line) => !line.startsWith('file ')), [], `${step}: no process, mount or loop device`);
+    t.equal(stages().length, 1, 'half of it lies there');
+    await builder.recover(); // as a head does at its start
+    t.same([...stages(), ...readdirSync(store.layers)], [], 'and is cleared');
+  }
 });
 
 t.test('cpio: names and contents of every length', async (t) => {
