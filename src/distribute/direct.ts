@@ -1,7 +1,7 @@
 /**
  * Brings layers from the head to each host, hosts and layers side by side: while one is synced, another travels. The receiver
- * checks the digest as the bytes come and then writes a marker beside the file; a layer with its marker and size is not
- * sent again. A host that is this machine gets a hard link where it can: then nothing is copied.
+ * checks the digest as the bytes come, and gives the file its name when it is whole and on its disk: a layer that has its name is
+ * not sent again. A host that is this machine gets a hard link where it can: then nothing is copied.
  */
 import { stat } from 'node:fs/promises';
 import { GridError } from '../domain/error.js';
@@ -22,20 +22,15 @@ const missingScript = `
 dir=$1; shift
 mkdir -p "$dir"
 while [ $# -gt 0 ]; do
-  [ -f "$dir/$1.ok" ] && [ "$(stat -c %s "$dir/$1.sqfs" 2>/dev/null)" = "$2" ] || echo "$1"
+  [ "$(stat -c %s "$dir/$1.sqfs" 2>/dev/null)" = "$2" ] || echo "$1"
   shift 2
 done`;
 
-/** Arguments: directory, digest of a layer that is there, whole and checked. */
-const acceptScript = 'cd "$1" && : > "$2.ok"';
-
-/** Argument: directory. Prints the digest of each layer that is whole. */
+/** Argument: directory. Prints the digest of each layer; what a crash of the host left half sent goes, when no transfer can be at it any more. */
 const heldScript = `
 cd "$1" 2> /dev/null || exit 0
-for ok in *.ok; do
-  digest=\${ok%.ok}
-  if [ -f "$digest.sqfs" ]; then echo "$digest"; fi
-done`;
+find . -maxdepth 1 -name '*.part' -mmin +120 -delete
+for layer in *.sqfs; do echo "\${layer%.sqfs}"; done`;
 
 /** Arguments: directory, then digests. One that is mounted, or behind a loop or block device, stays. Prints digest and bytes of each that goes. */
 const dropScript = `
@@ -43,11 +38,9 @@ dir=$1; shift
 for digest; do
   if [ -e "\${dir%/layers}/mnt/$digest" ] || losetup -n -O NAME -j "$dir/$digest.sqfs" 2> /dev/null | grep -q .; then continue; fi
   bytes=$(stat -c %s "$dir/$digest.sqfs" 2> /dev/null) || bytes=0
-  rm -f "$dir/$digest.ok" "$dir/$digest.sqfs"
+  rm -f "$dir/$digest.sqfs"
   echo "$digest $bytes"
 done`;
-
-const seconds = 600;
 
 export class DirectDistributor implements Distributor {
   /** Two parts at once may want the same layer on the same host: it is sent once. */
@@ -118,10 +111,7 @@ export class DirectDistributor implements Distributor {
     if (own.size !== layer.bytes) throw new GridError('internal', `layer ${layer.digest} has ${own.size} bytes on the head, not ${layer.bytes}`);
     const linked = host instanceof LocalTransport && (source === target || (await host.linkFile(source, target)));
     if (host instanceof LocalTransport) this.linking.set(host.host, linked);
-    const bytes = linked ? 0 : (await host.putFile(source, target, { mode: 0o644, digest: layer.digest, ...(signal ? { signal } : {}) })).bytes;
-    const accepted = await host.run(['sh', '-c', acceptScript, 'accept', dir, layer.digest], { seconds, ...(signal ? { signal } : {}) });
-    if (accepted.code !== 0) throw new GridError('unavailable', `host ${host.host}: layer ${layer.digest} was not accepted: ${accepted.reason}`);
-    return bytes;
+    return linked ? 0 : (await host.putFile(source, target, { mode: 0o644, digest: layer.digest, ...(signal ? { signal } : {}) })).bytes;
   }
 }
 
