@@ -2,6 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ClusterView } from '../../src/domain/views.js';
 
 export const root = join(import.meta.dirname, '..', '..', '..');
 export const testHome = process.env['GRIDVC_TEST_HOME'] ?? '/var/lib/gridvc-test';
@@ -14,8 +15,17 @@ export interface Ran {
   readonly seconds: number;
 }
 
-/** Runs `gridvc ...words`; never throws. A process is ended after `seconds` (default 300); it gets a SIGINT once it has said what `interruptAt` matches. */
-export function gridvc(words: readonly string[], options: { seconds?: number; input?: string; env?: NodeJS.ProcessEnv; interruptAt?: RegExp } = {}): Promise<Ran> {
+export interface RunGridvc {
+  /** After which the process is ended; default 300. */
+  readonly seconds?: number;
+  readonly input?: string;
+  readonly env?: NodeJS.ProcessEnv;
+  /** It gets a SIGINT once it has said what matches. */
+  readonly interruptAt?: RegExp;
+}
+
+/** Runs `gridvc ...words`; never throws. */
+export function gridvc(words: readonly string[], options: RunGridvc = {}): Promise<Ran> {
   const begun = performance.now();
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [gridvcPath, ...words], {
@@ -36,6 +46,20 @@ export function gridvc(words: readonly string[], options: { seconds?: number; in
     child.stdin.end(options.input ?? '');
     child.on('close', (code) => resolve({ code, stdout, stderr, seconds: (performance.now() - begun) / 1000 }));
   });
+}
+
+/** Runs `gridvc ...words`. @throws with what it said, if it failed */
+export async function must(words: readonly string[], options: RunGridvc = {}): Promise<Ran> {
+  const ran = await gridvc(words, options);
+  if (ran.code !== 0) throw new Error(`gridvc ${words.join(' ')} ended with ${ran.code}: ${ran.stderr.slice(-2000)}${ran.stdout.slice(-500)}`);
+  return ran;
+}
+
+/** Destroys the user's clusters, which a run that was killed has left. */
+export async function endClusters(options: RunGridvc = {}): Promise<void> {
+  const clusters = JSON.parse((await must(['list', '--json'], options)).stdout) as readonly ClusterView[];
+  const living = clusters.filter(({ state }) => state !== 'destroyed' && state !== 'failed');
+  if (living.length > 0) await must(['destroy', '--wait', ...living.map(({ id }) => id)], options);
 }
 
 /** Why flow tests cannot run here, or undefined. */

@@ -8,13 +8,15 @@ import { hostHome, registrations } from '../../src/cli/xen-bed/hosts.js';
 import { raiseBed, type Dom0, type XenBed } from '../../src/cli/xen-bed/bed.js';
 import { Releases } from '../../src/cli/releases.js';
 import type { ClusterView, EventView } from '../../src/domain/views.js';
-import { gridvc as gridvcIn, prepareHome, testHome, type Ran } from '../support/grid.js';
+import { endClusters, gridvc as gridvcIn, must as mustIn, prepareHome, testHome, type Ran, type RunGridvc } from '../support/grid.js';
 import { connectTo } from '../bench/connection.js';
 
 export const site = 'xen';
 /** Its own: the other tests' grid has other sites. */
 export const xenHome = `${testHome}-xen`;
-export const gridvc: typeof gridvcIn = (words, options = {}) => gridvcIn(words, { ...options, env: { GRIDVC_HOME: xenHome, ...options.env } });
+const here = { env: { GRIDVC_HOME: xenHome } };
+export const gridvc = (words: readonly string[], options: RunGridvc = {}): Promise<Ran> => gridvcIn(words, { ...options, ...here });
+export const must = (words: readonly string[], seconds = 300): Promise<Ran> => mustIn(words, { seconds, ...here });
 
 export interface World {
   readonly bed: XenBed;
@@ -41,7 +43,7 @@ export async function raiseWorld(say: (line: string) => void): Promise<World> {
     await must(['proxy', 'init']);
     await must(['host', 'drain', `${site}-host1`]); // the embedded grid's own, which runs containers
     for (const dom0 of bed.dom0s) say((await register(dom0, bed)).stdout.trim());
-    await endClusters(); // of a run before that was killed
+    await endClusters(here);
     await must(['plan', '--count', '1'], 600); // waits for the base image
     const events = async (id: string): Promise<readonly EventView[]> => {
       const client = await connectTo(xenHome);
@@ -67,23 +69,12 @@ export async function raiseWorld(say: (line: string) => void): Promise<World> {
   }
 }
 
-async function endClusters(): Promise<void> {
-  const living = json<readonly ClusterView[]>(await gridvc(['list', '--json'])).filter(({ state }) => state !== 'destroyed' && state !== 'failed');
-  if (living.length > 0) await must(['destroy', '--wait', ...living.map(({ id }) => id)]);
-}
-
 /** `gridvc host add`, as docs/xen.md tells an administrator. */
 export function register(dom0: Dom0, bed: XenBed, more: readonly string[] = []): Promise<Ran> {
   const host = registrations(bed).find(({ name }) => name === dom0.layout.name);
   if (host === undefined) throw new Error(`${dom0.layout.name} is not of this bed`);
   const words = ['host', 'add', host.name, host.address, '--kind', host.kind, '--key', host.key, '--host-key', host.hostKey, '--bridge', host.bridge];
   return must([...words, '--subnet', host.subnet, '--gateway', host.gateway, '--range', `${host.first}-${host.last}`, '--home', host.home, '--memory', String(host.memory), ...more]);
-}
-
-export async function must(words: readonly string[], seconds = 300): Promise<Ran> {
-  const ran = await gridvc(words, { seconds });
-  if (ran.code !== 0) throw new Error(`gridvc ${words.join(' ')} ended with ${ran.code}: ${ran.stderr.slice(-2000)}${ran.stdout.slice(-500)}`);
-  return ran;
 }
 
 export function json<T>(ran: Ran): T {

@@ -6,10 +6,10 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { findGrid } from '../../../src/cli/grid/state.js';
-import { gridvc, prepareHome, root, testHome, whyNoGrid } from '../../support/grid.js';
+import { gridvc, must, prepareHome, root, testHome, whyNoGrid } from '../../support/grid.js';
 import { writeSection } from '../docs-section.js';
 import { configurations, nodeCounts } from './figures.js';
-import { must, PaperSite, type Measured } from './measure.js';
+import { PaperSite, type Measured } from './measure.js';
 import { paperChart, paperSection } from './page.js';
 
 const words = process.argv.slice(2);

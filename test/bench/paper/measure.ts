@@ -10,7 +10,7 @@ import { awaitDaemon, startDaemon, stopProcess } from '../../../src/cli/grid/dae
 import type { SiteLayout } from '../../../src/cli/grid/layout.js';
 import type { ClusterView } from '../../../src/domain/views.js';
 import type { Stage } from '../../../src/domain/plan.js';
-import { gridvc } from '../../support/grid.js';
+import { endClusters, must } from '../../support/grid.js';
 import { startSshd, type TestSshd } from '../../support/sshd.js';
 import { common, type ConfigurationName, type NodeCount } from './figures.js';
 
@@ -43,13 +43,13 @@ export class PaperSite {
 
   /** The site's head keeps its images; its host becomes one over ssh. The caller closes it. */
   static async open(site: SiteLayout, dir: string): Promise<PaperSite> {
-    await destroyAll(); // what a run that was killed left
+    await endClusters();
     unmountBelow(dir);
     rmSync(dir, { recursive: true, force: true });
     mkdirSync(dir, { recursive: true, mode: 0o711 });
     const paper = new PaperSite(site, dir, await startSshd(join(dir, 'sshd'), { address: site.address, netns: site.netns }));
     await paper.freshHost(roomy);
-    await must(['plan', '--site', site.site, '--count', '1', '--package', 'hello'], 900); // joins the making of the base image, should there be none yet
+    await must(['plan', '--site', site.site, '--count', '1', '--package', 'hello'], { seconds: 900 }); // joins the making of the base image, should there be none yet
     return paper;
   }
 
@@ -70,7 +70,7 @@ export class PaperSite {
     const none = await run('none');
     await this.collect();
     await this.freshHost(roomy);
-    await must(['image', 'build', '--site', this.site.site, ...common.flatMap((bundle) => ['--bundle', bundle])], 900);
+    await must(['image', 'build', '--site', this.site.site, ...common.flatMap((bundle) => ['--bundle', bundle])], { seconds: 900 });
     const cached = await run('common');
     await this.freshHost(roomy);
     return [none, cached, await run('exact'), await run('again')];
@@ -96,7 +96,7 @@ export class PaperSite {
 
   private async cluster(bundles: readonly string[], nodes: number): Promise<Pick<Measured, 'ready' | 'predicted' | 'stages' | 'reason'>> {
     const words = ['create', '--wait', '--json', '--site', this.site.site, '--count', String(nodes), '--memory', '320', '--disk', '1600', ...bundles.flatMap((bundle) => ['--bundle', bundle])];
-    const view = JSON.parse((await must(words, 900)).stdout) as ClusterView;
+    const view = JSON.parse((await must(words, { seconds: 900 })).stdout) as ClusterView;
     const explained = JSON.parse((await must(['estimate', 'explain', '--json', '--site', this.site.site, view.id])).stdout) as { reason: string };
     await must(['destroy', '--wait', view.id]);
     const stages = Object.fromEntries(view.stages.flatMap(({ stage, predicted, elapsed }) => (elapsed === undefined ? [] : [[stage, { measured: elapsed, ...(predicted === undefined ? {} : { predicted }) }]])));
@@ -113,15 +113,4 @@ export class PaperSite {
 function unmountBelow(dir: string): void {
   const points = readFileSync('/proc/self/mounts', 'utf8').split('\n').map((line) => line.split(' ')[1] ?? '').filter((point) => point.startsWith(`${dir}/`));
   for (const point of points.reverse()) execFileSync('umount', ['-l', point]);
-}
-
-async function destroyAll(): Promise<void> {
-  const clusters = JSON.parse((await must(['list', '--json'])).stdout) as readonly ClusterView[];
-  if (clusters.length > 0) await must(['destroy', '--wait', ...clusters.map(({ id }) => id)]);
-}
-
-export async function must(words: readonly string[], seconds = 300): Promise<{ stdout: string }> {
-  const ran = await gridvc(words, { seconds });
-  if (ran.code !== 0) throw new Error(`gridvc ${words.join(' ')} ended with ${ran.code}: ${ran.stderr.slice(-2000)}`);
-  return ran;
 }
