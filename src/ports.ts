@@ -35,7 +35,7 @@ export interface RunOptions {
 export interface PutOptions {
   /** Default 0644. */
   readonly mode?: number;
-  /** SHA-256, hexadecimal: bytes that arrive with another one are not kept (`unavailable`). Computed while they arrive. */
+  /** SHA-256, hexadecimal: a file with another one is not kept there (`unavailable`). Computed while it is sent. */
   readonly digest?: string;
   readonly signal?: AbortSignal;
 }

@@ -1,11 +1,11 @@
 /** The machine that we run on as a compute host, optionally seen from inside a network namespace. */
-import { createReadStream } from 'node:fs';
 import { link, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { GridError } from '../domain/error.js';
 import type { CommandResult, NodeTransport, PutOptions, RunOptions } from '../ports.js';
 import { runCommand } from '../proc/command.js';
+import { CheckedFile, wrongDigest } from './checked-file.js';
 
 export class LocalTransport implements NodeTransport {
   readonly host: string;
@@ -58,13 +58,12 @@ async function copyDurably(from: string, to: string, options: PutOptions): Promi
   const file = await open(to, 'wx', options.mode ?? 0o644);
   try {
     let bytes = 0;
-    const sum = options.digest === undefined ? undefined : createHash('sha256');
-    for await (const chunk of createReadStream(from, { highWaterMark: 1 << 20, ...(options.signal ? { signal: options.signal } : {}) })) {
-      await file.writeFile(chunk as Buffer);
-      sum?.update(chunk as Buffer);
-      bytes += (chunk as Buffer).length;
+    const source = new CheckedFile(from, options.digest, options.signal);
+    for await (const chunk of source) {
+      await file.writeFile(chunk);
+      bytes += chunk.length;
     }
-    if (sum?.digest('hex') !== options.digest) throw new Error('the digest is wrong after the copy');
+    if (source.wrong) throw new Error(wrongDigest);
     await file.chmod(options.mode ?? 0o644); // whatever the umask says
     await file.sync();
     return bytes;

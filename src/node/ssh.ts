@@ -3,7 +3,6 @@
  * connected anew when it was lost. The host's key must be in the known_hosts file. Deadlines are
  * kept on the far side too (coreutils `timeout`), so a lost connection leaves nothing running for long.
  */
-import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
@@ -13,6 +12,7 @@ import { AnswerUnknown, GridError } from '../domain/error.js';
 import type { CommandResult, NodeTransport, PutOptions, RunOptions } from '../ports.js';
 import { commandPath } from '../proc/command.js';
 import { BoundedText, lastLine } from '../proc/output.js';
+import { CheckedFile, wrongDigest } from './checked-file.js';
 import { isKnown, knownKeys } from './known-hosts.js';
 import { quoteCommand } from './quote.js';
 import { logIn } from './ssh-login.js';
@@ -37,14 +37,10 @@ export interface SshOptions {
   readonly hostKey?: string;
 }
 
-/**
- * Writes stdin beside the target, checks it, syncs and renames it. Arguments: target, staged name, octal mode, bytes, digest or nothing.
- * The digest is computed beside the writing: a sum over what was read back would be a pass more. What tee could not write shows in the size.
- */
+/** Writes stdin beside the target, syncs and renames it, once it has so many bytes. Arguments: target, staged name, octal mode, bytes. */
 const receiveScript = `set -e; umask 077; mkdir -p "$(dirname "$1")"; trap 'rm -f "$2"' EXIT
-if [ -n "$5" ]; then sum=$(tee "$2" | sha256sum); else cat > "$2"; sum=; fi
-[ "$(stat -c %s "$2")" = "$4" ] || { echo "only $(stat -c %s "$2") of $4 bytes were written" >&2; exit 1; }
-[ "\${sum%% *}" = "$5" ] || { echo "the digest is wrong after the transfer" >&2; exit 1; }
+cat > "$2"
+[ "$(stat -c %s "$2")" = "$4" ] || { echo "only $(stat -c %s "$2") of $4 bytes came" >&2; exit 1; }
 chmod "$3" "$2"; sync "$2"; mv -f "$2" "$1"`;
 
 export class SshTransport implements NodeTransport {
@@ -77,11 +73,12 @@ export class SshTransport implements NodeTransport {
       throw new GridError('not-found', `${local} is to be copied to ${this.host} but cannot be read`, { cause });
     });
     const staged = `${remote}.${randomBytes(6).toString('hex')}.part`;
-    const argv = ['sh', '-c', receiveScript, 'receive', remote, staged, (options.mode ?? 0o644).toString(8), String(size), options.digest ?? ''];
-    const result = await this.run(argv, { input: createReadStream(local, { highWaterMark: 1 << 20 }), seconds: 3600, ...(options.signal ? { signal: options.signal } : {}) });
-    if (result.code === 0) return { bytes: size };
+    const argv = ['sh', '-c', receiveScript, 'receive', remote, staged, (options.mode ?? 0o644).toString(8), String(size)];
+    const file = new CheckedFile(local, options.digest);
+    const result = await this.run(argv, { input: file, seconds: 3600, ...(options.signal ? { signal: options.signal } : {}) });
+    if (result.code === 0 && !file.wrong) return { bytes: size };
     const kind = result.stderr.includes('No space left') ? 'disk-full' : 'unavailable';
-    throw new GridError(kind, `${local} could not be copied to ${this.host}:${remote}: ${result.reason}`);
+    throw new GridError(kind, `${local} could not be copied to ${this.host}:${remote}: ${file.wrong ? wrongDigest : result.reason}`);
   }
 
   async close(): Promise<void> {
