@@ -1,7 +1,6 @@
 /**
- * Brings layers from the head to each host, hosts and layers side by side: while one is synced, another travels. The receiver
- * checks the digest as the bytes come, and gives the file its name when it is whole and on its disk: a layer that has its name is
- * not sent again. A host that is this machine gets a hard link where it can: then nothing is copied.
+ * Brings layers from the head to each host, hosts and layers side by side: while one is synced, another travels. A layer
+ * gets its name on the host when it is whole, right by its digest, and on the disk: one that has its name is not sent again. A host that is this machine gets a hard link where it can: then nothing is copied.
  */
 import { stat } from 'node:fs/promises';
 import { GridError } from '../domain/error.js';

@@ -216,8 +216,9 @@ remove)
 # the last lines of the console
 console)
   dir=$nodes/$1
-  [ -d "$dir" ] || exit 0
   lock "$1"
+  drop_lock "$dir"
+  [ -d "$dir" ] || exit 0
   drain "$1"
   if [ -f "$dir/console.log" ]; then tail -c 65536 "$dir/console.log" | tail -n 100 | tr -d '\\r'; fi
   ;;
