@@ -1,6 +1,7 @@
 /**
  * Brings layers from the head to each host, hosts and layers side by side: while one is synced, another travels. A layer
- * gets its name on the host when it is whole, right by its digest, and on the disk: one that has its name is not sent again. A host that is this machine gets a hard link where it can: then nothing is copied.
+ * gets its name on the host when it is whole, right by its digest, and on the disk: one that has its name is not sent
+ * again. A host that is this machine gets a hard link where it can: then nothing is copied.
  */
 import { stat } from 'node:fs/promises';
 import { GridError } from '../domain/error.js';
