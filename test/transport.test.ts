@@ -145,6 +145,12 @@ async function transportContract(t: Tap, transport: NodeTransport, dir: string):
   t.equal(running(mark), 0, 'nothing is left running');
   const many = await Promise.all(Array.from({ length: 25 }, (_, i) => transport.run(['echo', String(i)])));
   t.same(many.map((result) => result.stdout.trim()), many.map((_, i) => String(i)), 'many at once');
+  const codes = await Promise.all(Array.from({ length: 4 }, async () => {
+    const seen: (number | undefined)[] = [];
+    for (let n = 0; n < 75; n++) seen.push((await transport.run(['true'], { input: 'not read' })).code);
+    return seen;
+  }));
+  t.same([...new Set(codes.flat())], [0], 'the end of a quick command is never missed');
 
   const local = join(dir, 'file');
   writeFileSync(local, payload);

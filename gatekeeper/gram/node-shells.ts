@@ -56,16 +56,15 @@ export class NodeShells {
     };
     try {
       const { client } = await shared.connection;
-      const channel = await new Promise<ClientChannel>((resolve, reject) => {
+      const { channel, ended } = await new Promise<{ channel: ClientChannel; ended: ReturnType<typeof endOf> }>((resolve, reject) => {
         const broken = (): void => reject(new GridError('unavailable', `the ssh connection to ${node} of ${cluster} broke off`));
         client.once('close', broken);
         client.exec(line, (error, opened) => {
           client.off('close', broken);
           if (error) reject(new GridError('unavailable', `${node} of ${cluster} starts no command: ${error.message}`));
-          else resolve(opened);
+          else resolve({ channel: opened, ended: endOf(opened, client) }); // at once: a quick command's end may come in the same packet
         });
       });
-      const ended = endOf(channel, client);
       void ended.then(free);
       channel.end(input ?? '');
       return { stdout: channel, stderr: channel.stderr, ended, close: () => void channel.close() };

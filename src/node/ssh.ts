@@ -5,9 +5,7 @@
  */
 import { readFile, stat } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import ssh2, { type CipherAlgorithm, type Client, type ClientChannel, type ServerHostKeyAlgorithm } from 'ssh2';
+import ssh2, { type CipherAlgorithm, type Client, type ServerHostKeyAlgorithm } from 'ssh2';
 import { AnswerUnknown, GridError } from '../domain/error.js';
 import type { CommandResult, NodeTransport, PutOptions, RunOptions } from '../ports.js';
 import { commandPath } from '../proc/command.js';
@@ -15,6 +13,7 @@ import { BoundedText, lastLine } from '../proc/output.js';
 import { CheckedFile, wrongDigest } from './checked-file.js';
 import { isKnown, knownKeys } from './known-hosts.js';
 import { quoteCommand } from './quote.js';
+import { execOn, feedChannel, isRefusal, pidMark, takePid, type Running } from './ssh-channel.js';
 import { logIn } from './ssh-login.js';
 
 /** The one that processors have instructions for first: layers travel a fifth faster than with ssh2's own first choice. */
@@ -22,7 +21,6 @@ const ciphers: CipherAlgorithm[] = ['aes128-gcm@openssh.com', 'aes256-gcm@openss
 const outputLimit = 8 * 1024 * 1024;
 const maxChannels = 8;
 const connectSeconds = 20; // a dom0 without a processor to spare
-const pidMark = 'gridvc-pid:';
 const endScript = 'kill -s TERM -- "-$1" 2>/dev/null; for i in 1 2 3 4 5 6 7 8 9 10; do kill -s 0 -- "-$1" 2>/dev/null || exit 0; sleep 0.2; done; kill -s KILL -- "-$1" 2>/dev/null; exit 0';
 
 export interface SshOptions {
@@ -61,8 +59,8 @@ export class SshTransport implements NodeTransport {
       this.refuseIfAborted(argv, options.signal);
       const started = performance.now();
       // The first line on stderr is the pid of the command's group: OpenSSH passes no signals for root.
-      const channel = await this.openChannel(`echo ${pidMark}$$ >&2; exec ${command}`);
-      return await this.finish(channel, argv, { ...options, seconds }, started);
+      const running = await this.openChannel(`echo ${pidMark}$$ >&2; exec ${command}`);
+      return await this.finish(running, argv, { ...options, seconds }, started);
     } finally {
       this.release();
     }
@@ -129,13 +127,13 @@ export class SshTransport implements NodeTransport {
   }
 
   /** A kept connection may have died unnoticed: opening a channel is tried once more on a fresh one. */
-  private async openChannel(command: string): Promise<ClientChannel> {
+  private async openChannel(command: string): Promise<Running> {
     const kept = this.connection !== undefined;
     const client = await this.connected();
     try {
       return await execOn(client, command);
     } catch (error) {
-      if (!kept) throw this.unreachable((error as Error).message, error);
+      if (!kept || isRefusal(error)) throw this.unreachable((error as Error).message, error);
       this.connection = undefined;
       client.destroy();
       return execOn(await this.connected(), command).catch((cause: unknown) => {
@@ -144,14 +142,12 @@ export class SshTransport implements NodeTransport {
     }
   }
 
-  private async finish(channel: ClientChannel, argv: readonly string[], options: RunOptions & { seconds: number }, started: number): Promise<CommandResult> {
+  private async finish({ channel, end }: Running, argv: readonly string[], options: RunOptions & { seconds: number }, started: number): Promise<CommandResult> {
     const out = new BoundedText(outputLimit);
     const err = new BoundedText(outputLimit);
-    let exit: { code: number | undefined; signal?: string } | undefined;
     const closed = new Promise<void>((resolve) => channel.once('close', resolve));
     channel.on('data', (chunk: Buffer) => out.add(chunk));
     const group = new Promise<string>((resolve) => takePid(channel, (rest) => err.add(rest), resolve));
-    channel.on('exit', (code: number | null, signal?: string) => (exit = { code: code ?? undefined, ...(signal ? { signal } : {}) }));
     const onAbort = (): void => void group.then((pid) => this.endGroup(pid)).catch(() => channel.close());
     options.signal?.addEventListener('abort', onAbort, { once: true });
     try {
@@ -160,6 +156,7 @@ export class SshTransport implements NodeTransport {
       options.signal?.removeEventListener('abort', onAbort);
     }
     this.refuseIfAborted(argv, options.signal);
+    const { exit } = end;
     if (!exit) throw new AnswerUnknown(`host ${this.host} (${this.options.user}@${this.options.address} port ${this.options.port}): the connection was lost while ${argv[0]} ran`);
     const seconds = (performance.now() - started) / 1000;
     const late = seconds >= options.seconds && (exit.code === 124 || exit.code === 137 || exit.code === undefined);
@@ -170,7 +167,7 @@ export class SshTransport implements NodeTransport {
 
   /** Over a channel of its own, which need not wait for a free one: OpenSSH allows ten, we use eight. */
   private async endGroup(pid: string): Promise<void> {
-    const channel = await this.openChannel(quoteCommand(['sh', '-c', endScript, 'end', pid]));
+    const { channel } = await this.openChannel(quoteCommand(['sh', '-c', endScript, 'end', pid]));
     channel.resume();
     channel.stderr.resume();
     channel.end();
@@ -207,52 +204,6 @@ export class SshTransport implements NodeTransport {
     if (next) next();
     else this.free += 1;
   }
-}
-
-function execOn(client: Client, command: string): Promise<ClientChannel> {
-  return new Promise((resolve, reject) => {
-    const lost = (): void => reject(new Error('the connection was lost'));
-    client.once('close', lost);
-    const sent = client.exec.bind(client, command, (error: Error | undefined, channel: ClientChannel) => {
-      client.off('close', lost);
-      if (error) reject(error);
-      else resolve(channel);
-    });
-    try {
-      sent();
-    } catch (error) {
-      client.off('close', lost);
-      reject(error as Error);
-    }
-  });
-}
-
-/** Cuts the line with the pid out of stderr; all else goes on. */
-function takePid(channel: ClientChannel, onRest: (chunk: Buffer) => void, onPid: (pid: string) => void): void {
-  let seen: Buffer | undefined = Buffer.alloc(0);
-  channel.stderr.on('data', (chunk: Buffer) => {
-    if (seen === undefined) return onRest(chunk);
-    seen = Buffer.concat([seen, chunk]);
-    const text = seen.toString('latin1');
-    const found = new RegExp(`${pidMark}(\\d+)\n`).exec(text);
-    if (found?.[1] === undefined) return;
-    onRest(Buffer.from(text.slice(0, found.index) + text.slice(found.index + found[0].length), 'latin1'));
-    seen = undefined;
-    onPid(found[1]);
-  });
-  channel.once('close', () => {
-    if (seen !== undefined) onRest(seen);
-  });
-}
-
-async function feedChannel(channel: ClientChannel, input: RunOptions['input']): Promise<void> {
-  channel.on('error', () => undefined);
-  if (input === undefined || typeof input === 'string' || input instanceof Uint8Array) {
-    channel.end(input ?? '');
-    return;
-  }
-  // A command that ends without reading its input closes the channel: that is its own business.
-  await pipeline(Readable.from(input, { objectMode: false }), channel.stdin as NodeJS.WritableStream).catch(() => channel.close());
 }
 
 function algorithmsFor(types: readonly string[]): ServerHostKeyAlgorithm[] {

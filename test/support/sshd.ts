@@ -23,7 +23,7 @@ export async function startSshd(dir: string, at: { address: string; netns?: stri
   const port = await freePort();
   writeFileSync(join(dir, 'authorized_keys'), read('user.pub'), { mode: 0o600 });
   writeFileSync(join(dir, 'known_hosts'), `[${address}]:${port} ${read('host.pub')}`);
-  writeFileSync(join(dir, 'sshd_config'), `ListenAddress ${address}:${port}\nHostKey ${join(dir, 'host')}\nAuthorizedKeysFile ${join(dir, 'authorized_keys')}\nPidFile none\nUsePAM no\nUseDNS no\nStrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nMaxSessions 10\n`);
+  writeFileSync(join(dir, 'sshd_config'), `ListenAddress ${address}:${port}\nHostKey ${join(dir, 'host')}\nAuthorizedKeysFile ${join(dir, 'authorized_keys')}\nPidFile none\nUsePAM no\nUseDNS no\nStrictModes no\nSetEnv HOME=${dir}\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nMaxSessions 10\n`);
   const inside = netns === undefined ? [] : ['nsenter', `--net=/run/netns/${netns}`];
   const [program = '', ...words] = [...inside, '/usr/sbin/sshd', '-D', '-e', '-f', join(dir, 'sshd_config')];
   const server = spawn(program, words, { stdio: 'ignore' }); // nsenter becomes sshd
