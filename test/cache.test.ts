@@ -8,12 +8,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
-import { isGridError, type GridError } from '../src/domain/error.js';
 import type { StockedImage } from '../src/head/stocked-image.js';
 import { headWorld, type HeadWorld } from './support/head-world.js';
 import { traces } from './support/leaks.js';
 import { testCache, whyNoImages } from './support/layers.js';
 import { testPostgres } from './support/postgres.js';
+import { refusal } from './support/refusal.js';
 
 const why = whyNoImages();
 if (why !== undefined) t.test('the cache repository', { skip: why }, async () => {});
@@ -196,10 +196,4 @@ async function until<T>(look: () => Promise<T | undefined>): Promise<T> {
     await pause(200);
   }
   throw new Error('it did not come about within half a minute');
-}
-
-async function refusal(work: Promise<unknown>): Promise<GridError> {
-  const error = await work.then(() => new Error('it was not refused'), (cause: unknown) => cause);
-  if (isGridError(error)) return error;
-  throw error;
 }

@@ -4,13 +4,13 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { isGridError, type GridError } from '../src/domain/error.js';
 import { failedPackage, isDiskFull, parsePlan, parseRefusal, parseNeeds, parseStatus, parseUris, StatusClock } from '../src/image/apt-output.js';
 import { DebianBuilder } from '../src/image/builder.js';
 import { sourcesFor } from '../src/image/apt-sources.js';
 import type { Log } from '../src/log.js';
 import { traces } from './support/leaks.js';
 import { lendBase, quiet, testBase, testCache, whyNoImages, workshop } from './support/layers.js';
+import { refusal } from './support/refusal.js';
 
 // ---------------------------------------------------------------- text (captured: apt 2.6.2, dpkg 1.21.22)
 
@@ -142,12 +142,6 @@ t.setTimeout(900_000);
 const skip = whyNoImages() ?? false;
 const scratch = skip ? '' : mkdtempSync('/var/tmp/gridvc-image-');
 t.teardown(() => scratch && rmSync(scratch, { recursive: true, force: true }));
-
-async function refusal(work: Promise<unknown>): Promise<GridError> {
-  const error = await work.then(() => new Error('it was not refused'), (cause: unknown) => cause);
-  if (isGridError(error)) return error;
-  throw error;
-}
 
 t.test('a base and what apt says over it', { skip, timeout: 600_000 }, async (t) => {
   const base = await testBase();

@@ -138,6 +138,7 @@ t.test('container nodes', { skip: noNodes ?? false, timeout: 600_000 }, async (t
     const digest = layers.at(-1)?.digest ?? '';
     mkdirSync(join(home, 'mnt', digest));
     t.match(await runCommand(['mount', '-t', 'squashfs', '-o', 'loop,ro', join(home, 'layers', `${digest}.sqfs`), join(home, 'mnt', digest)]), { code: 0 });
+    t.teardown(() => runCommand(['umount', join(home, 'mnt', digest)])); // gone by then, if all is well
     await driver.define(definition(part('gvtesta1'), 'n9', '192.168.78.99', layers));
     t.ok(existsSync(join(home, 'mnt', digest)));
     await driver.remove({ cluster: 'gvtesta1', node: 'n9' });
@@ -177,7 +178,9 @@ t.test('container nodes', { skip: noNodes ?? false, timeout: 600_000 }, async (t
     writeFileSync(join(state, 'runc.AbCdEf'), '');
     t.match(await runCommand(['mount', '--bind', '/usr/sbin/runc', join(state, 'runc.AbCdEf')]), { code: 0 });
     const groups = readdirSync('/sys/fs/cgroup').map((name) => join('/sys/fs/cgroup', name, 'gridvc')).filter((path) => existsSync(path)).map((path) => join(path, 'gvtestd3-n1'));
+    t.teardown(() => runCommand(['umount', join(state, 'runc.AbCdEf')])); // gone by then, if all is well
     const stray = startProcess(['sleep', '1000']);
+    t.teardown(() => stray.stop());
     for (const group of groups) {
       mkdirSync(group, { recursive: true });
       if (!group.includes('/cpuset/')) writeFileSync(join(group, 'cgroup.procs'), String(stray.pid)); // a set of processors is empty at first and takes nobody

@@ -56,7 +56,7 @@ export class NodeShells {
     };
     try {
       const { client } = await shared.connection;
-      const { channel, ended } = await new Promise<{ channel: ClientChannel; ended: ReturnType<typeof endOf> }>((resolve, reject) => {
+      const { channel, ended } = await new Promise<{ channel: ClientChannel; ended: Promise<CommandEnd> }>((resolve, reject) => {
         const broken = (): void => reject(new GridError('unavailable', `the ssh connection to ${node} of ${cluster} broke off`));
         client.once('close', broken);
         client.exec(line, (error, opened) => {

@@ -38,15 +38,14 @@ function execOnce(client: Client, command: string): Promise<Running> {
   return new Promise((resolve, reject) => {
     const lost = (): void => reject(new Error('the connection was lost'));
     client.once('close', lost);
-    const sent = client.exec.bind(client, command, (error: Error | undefined, channel: ClientChannel) => {
-      client.off('close', lost);
-      if (error) return reject(error);
-      const end: Running['end'] = {};
-      channel.on('exit', (code: number | null, signal?: string) => (end.exit = { code: code ?? undefined, ...(signal ? { signal } : {}) }));
-      resolve({ channel, end });
-    });
     try {
-      sent();
+      client.exec(command, (error, channel) => {
+        client.off('close', lost);
+        if (error) return reject(error);
+        const end: Running['end'] = {};
+        channel.on('exit', (code: number | null, signal?: string) => (end.exit = { code: code ?? undefined, ...(signal ? { signal } : {}) }));
+        resolve({ channel, end });
+      });
     } catch (error) {
       client.off('close', lost);
       reject(error as Error);

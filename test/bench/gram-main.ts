@@ -6,18 +6,12 @@ import type { ClusterView } from '../../src/domain/views.js';
 import { gridLayout } from '../../src/cli/grid/layout.js';
 import { issueProxy } from '../../src/pki/issue.js';
 import { formatProxy } from '../../src/pki/proxy-file.js';
-import { gridvc, prepareHome, testHome, whyNoGrid } from '../support/grid.js';
+import { gridvc, must, prepareHome, testHome, whyNoGrid } from '../support/grid.js';
 import { compare } from './gram.js';
 import { startOriginal, type Original } from './original-gram.js';
 
 const originalPort = 12119;
 const layout = gridLayout(testHome, ['alpha', 'beta']);
-
-async function must(words: readonly string[]): Promise<string> {
-  const ran = await gridvc(words, { seconds: 300 });
-  if (ran.code !== 0) throw new Error(`gridvc ${words.join(' ')} ended with ${ran.code}: ${ran.stderr.slice(-2000)}`);
-  return ran.stdout;
-}
 
 /** The original makes its delegated RSA key as long as the proxy's is, and fails for an EC proxy: so both get an RSA one. */
 async function rsaProxy(): Promise<string> {
@@ -38,7 +32,7 @@ async function main(): Promise<boolean> {
   process.once('SIGTERM', () => void original?.stop().then(() => process.exit(143)));
   try {
     await must(['proxy', 'init']);
-    const cluster = JSON.parse(await must(['create', '--wait', '--json', '--count', '1', '--memory', '128', '--disk', '400'])) as ClusterView;
+    const cluster = JSON.parse((await must(['create', '--wait', '--json', '--count', '1', '--memory', '128', '--disk', '400'])).stdout) as ClusterView;
     const authority = { certificate: readFileSync(layout.authority.certificate, 'utf8'), key: readFileSync(layout.authority.key, 'utf8') };
     original = await startOriginal({ home: join(testHome, 'original-gram'), port: originalPort, authority, trust: layout.trust, user: cluster.owner });
     const env = { X509_CERT_DIR: layout.trust, X509_USER_PROXY: await rsaProxy(), HOME: '/root' };

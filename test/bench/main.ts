@@ -16,7 +16,7 @@ import { benchTransfer } from './transfer.js';
 import { benchXen } from './xen.js';
 import { identity } from './identity.js';
 import { predictedStages } from './stages.js';
-import { gridvc, prepareHome, testHome, whyNoGrid } from '../support/grid.js';
+import { gridvc, must, prepareHome, testHome, whyNoGrid } from '../support/grid.js';
 import { connectTo } from './connection.js';
 
 const parts = { demo, clusters, calls, commands, identity, handshakes: benchHandshakes, build: benchBuild, transfer: benchTransfer, estimates: () => benchEstimates(estimateFlags(process.argv.slice(2))), xen: benchXen } as const;
@@ -45,7 +45,7 @@ function estimateFlags(words: readonly string[]): Parameters<typeof benchEstimat
 async function demo(): Promise<void> {
   await must(['grid', 'down', '--purge']);
   for (const kind of ['cold', 'warm']) {
-    const ran = await must(['demo', ...(kind === 'cold' ? ['--cold'] : [])], 900);
+    const ran = await must(['demo', ...(kind === 'cold' ? ['--cold'] : [])], { seconds: 900 });
     console.log(`demo ${kind}: ${ran.seconds.toFixed(1)} s`);
   }
 }
@@ -104,7 +104,7 @@ async function commands(): Promise<void> {
 }
 
 async function once(words: readonly string[]): Promise<ClusterView> {
-  const view = JSON.parse((await must(words, 900)).stdout) as ClusterView;
+  const view = JSON.parse((await must(words, { seconds: 900 })).stdout) as ClusterView;
   await must(['destroy', '--wait', view.id]);
   return view;
 }
@@ -117,10 +117,4 @@ async function withGrid(work: () => Promise<void>): Promise<void> {
   } finally {
     await gridvc(['grid', 'down']);
   }
-}
-
-async function must(words: readonly string[], seconds = 300): Promise<Awaited<ReturnType<typeof gridvc>>> {
-  const ran = await gridvc(words, { seconds });
-  if (ran.code !== 0) throw new Error(`gridvc ${words.join(' ')} ended with ${ran.code}: ${ran.stderr.slice(-2000)}`);
-  return ran;
 }
